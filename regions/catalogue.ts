@@ -1,0 +1,47 @@
+/**
+ * Which regions exist, and how is each one reached?
+ *
+ * The shape only; `read-catalogue.ts` reads it from a file. Which node is the primary is not
+ * written here: that changes with every failover, so it is seen (`sighting.ts`), never declared.
+ */
+
+/** Short lower-case name of a region, such as `eu`. */
+export type RegionId = string;
+
+export type Catalogue = {
+  regions: ReadonlyMap<RegionId, Region>;
+  /** Network round trip between two regions in milliseconds; orders peers from near to far. */
+  distances: readonly Distance[];
+};
+
+export type Region = {
+  id: RegionId;
+  /** Words for a person: `Frankfurt, Germany`. */
+  title: string;
+  /** Name of the app's database on every node of the region. */
+  database: string;
+  edges: readonly EdgeAddress[];
+  /** The primary and its physical replicas, in no particular order. */
+  nodes: readonly NodeAddress[];
+  /** The small separate cluster that holds only what policy lets out. */
+  airlock: NodeAddress;
+};
+
+export type EdgeAddress = { name: string; url: string };
+export type NodeAddress = { name: string; host: string; port: number };
+export type Distance = { between: readonly [RegionId, RegionId]; roundTripMs: number };
+
+/** Peers of `from`, nearest first; an unmeasured distance counts as the farthest. */
+export function peersNearestFirst(catalogue: Catalogue, from: RegionId): Region[] {
+  return [...catalogue.regions.values()]
+    .filter((region) => region.id !== from)
+    .sort((a, b) => roundTripMs(catalogue, from, a.id) - roundTripMs(catalogue, from, b.id));
+}
+
+/** Round trip in milliseconds, or Infinity where the catalogue does not say. */
+export function roundTripMs(catalogue: Catalogue, a: RegionId, b: RegionId): number {
+  const found = catalogue.distances.find(
+    ({ between: [x, y] }) => (x === a && y === b) || (x === b && y === a),
+  );
+  return found?.roundTripMs ?? Number.POSITIVE_INFINITY;
+}

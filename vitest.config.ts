@@ -1,0 +1,23 @@
+/** Two projects: what is fast, then what starts real servers. Both run under `npm test`. */
+import { defineConfig } from 'vitest/config';
+
+const realServers = ['**/*.pg.test.ts', '**/*.world.test.ts'];
+const outside = ['**/node_modules/**', '**/.domicile/**'];
+
+export default defineConfig({
+  test: {
+    projects: [
+      { test: { name: 'unit', include: ['**/*.test.ts'], exclude: [...realServers, ...outside] } },
+      {
+        test: {
+          name: 'servers',
+          include: realServers,
+          exclude: outside,
+          fileParallelism: false,
+          testTimeout: 60_000,
+          hookTimeout: 120_000,
+        },
+      },
+    ],
+  },
+});
