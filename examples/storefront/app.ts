@@ -1,0 +1,247 @@
+/**
+ * An order system, as an app developer writes it: routes, plain SQL, and for each route whose data
+ * it touches. Nothing here knows how many regions there are.
+ */
+import { Hono } from 'hono';
+import { z } from 'zod';
+import {
+  type Domicile,
+  mirrored,
+  place,
+  Refusal,
+  readJson,
+  reference,
+  type Sql,
+  subject,
+} from '../../router/domicile.ts';
+
+const NewUser = z.strictObject({
+  id: z.string().min(1).max(100).optional(),
+  displayName: z.string().min(1).max(100),
+  email: z.email().max(200),
+  /** ISO 3166-1 alpha-2. Decides the home. */
+  country: z.string(),
+  home: z.string().optional(),
+});
+
+const NewOrder = z.strictObject({
+  items: z
+    .array(z.strictObject({ product: z.string(), quantity: z.int().min(1).max(1_000) }))
+    .min(1)
+    .max(100),
+});
+
+const StatusChange = z.strictObject({
+  status: z.enum(['placed', 'paid', 'shipped', 'cancelled']),
+  version: z.int().min(1),
+});
+
+const Product = z.strictObject({
+  name: z.string().min(1).max(200),
+  unitCents: z.int().min(0).max(100_000_000),
+});
+
+const Page = z.object({
+  limit: z.coerce.number().int().min(1).max(100).default(20),
+  after: z.string().optional(),
+});
+
+type Order = { id: string; status: string; version: number; totalCents: number; placedAt: Date };
+
+export default new Hono<Domicile>()
+  .post(
+    '/users',
+    place(async (c) => {
+      const { id, country, home } = await readJson(c, NewUser);
+      return { id, attributes: { country }, asked: home };
+    }),
+    async (c) => {
+      const { displayName, email, country } = await readJson(c, NewUser);
+      const id = c.var.subject;
+      await c.var.data.write(
+        (sql) => sql`
+          insert into users (id, display_name, email, country)
+          values (${id}, ${displayName}, ${email}, ${country.toUpperCase()})`,
+      );
+      return c.json({ id }, 201, { location: `/users/${encodeURIComponent(id)}` });
+    },
+  )
+
+  .use(
+    '/users/:user/*',
+    subject((c) => c.req.param('user') ?? ''),
+  )
+
+  .get('/users/:user', async (c) => {
+    const [user] = await c.var.data.read(
+      (sql) => sql`
+        select id, display_name as "displayName", email, country, created_at as "createdAt"
+        from users where id = ${c.var.subject}`,
+    );
+    return user === undefined ? c.notFound() : c.json(user);
+  })
+
+  .get('/users/:user/card', mirrored('public_profiles'), async (c) => {
+    const [card] = await c.var.data.read(
+      (sql) => sql`
+        select id, display_name as "displayName" from public_profiles where id = ${c.var.subject}`,
+    );
+    return card === undefined ? c.notFound() : c.json(card);
+  })
+
+  .get('/users/:user/orders', async (c) => {
+    const { limit, after } = page(c.req.query());
+    const orders = await c.var.data.read((sql) => ordersAfter(sql, c.var.subject, after, limit));
+    const last = orders.length < limit ? undefined : orders.at(-1);
+    return c.json({ orders, next: last === undefined ? null : cursorOf(last) });
+  })
+
+  .post('/users/:user/orders', async (c) => {
+    const { items } = await readJson(c, NewOrder);
+    const order = await c.var.data.write((sql) => placeOrder(sql, c.var.subject, items));
+    return c.json(order, 201);
+  })
+
+  .get('/users/:user/orders/:order', async (c) => {
+    const id = orderId(c.req.param('order'));
+    const found = await c.var.data.read(async (sql) => {
+      const [order] = await sql<Order[]>`
+        select id, status, version, total_cents::float8 as "totalCents", placed_at as "placedAt"
+        from orders where id = ${id} and user_id = ${c.var.subject}`;
+      if (order === undefined) return undefined;
+      const items = await sql`
+        select line, product_id as product, name, unit_cents as "unitCents", quantity
+        from order_items where order_id = ${id} and user_id = ${c.var.subject} order by line`;
+      return { ...order, items };
+    });
+    return found === undefined ? c.notFound() : c.json(found);
+  })
+
+  /** Changes a status only if nobody changed the order since the caller read it. */
+  .patch('/users/:user/orders/:order', async (c) => {
+    const id = orderId(c.req.param('order'));
+    const { status, version } = await readJson(c, StatusChange);
+    const outcome = await c.var.data.write(async (sql) => {
+      const [changed] = await sql<Order[]>`
+        update orders set status = ${status}, version = version + 1
+        where id = ${id} and user_id = ${c.var.subject} and version = ${version}
+        returning id, status, version, total_cents::float8 as "totalCents", placed_at as "placedAt"`;
+      if (changed !== undefined) return { changed };
+      const [present] = await sql<{ version: number }[]>`
+        select version from orders where id = ${id} and user_id = ${c.var.subject}`;
+      return { present };
+    });
+    if (outcome.changed !== undefined) return c.json(outcome.changed);
+    if (outcome.present === undefined) return c.notFound();
+    return c.json(
+      { title: 'The order was changed meanwhile', version: outcome.present.version },
+      409,
+    );
+  })
+
+  .use('/products/*', reference('products'))
+
+  .get('/products', async (c) =>
+    c.json({
+      products: await c.var.data.read(
+        (sql) =>
+          sql`select id, name, unit_cents as "unitCents" from products order by id limit 1000`,
+      ),
+    }),
+  )
+
+  .put('/products/:product', async (c) => {
+    const { name, unitCents } = await readJson(c, Product);
+    const id = c.req.param('product');
+    await c.var.data.write(
+      (sql) => sql`
+        insert into products (id, name, unit_cents) values (${id}, ${name}, ${unitCents})
+        on conflict (id) do update set name = excluded.name, unit_cents = excluded.unit_cents`,
+    );
+    return c.json({ id, name, unitCents });
+  });
+
+/** An order and its items, priced as the catalogue is now, in one transaction. */
+async function placeOrder(
+  sql: Sql,
+  user: string,
+  items: readonly { product: string; quantity: number }[],
+): Promise<Order> {
+  const ids = items.map(({ product }) => product);
+  const products = await sql<{ id: string; name: string; unitCents: number }[]>`
+    select id, name, unit_cents as "unitCents" from products where id = any(${sql.array(ids)})`;
+  const byId = new Map(products.map((product) => [product.id, product]));
+  const lines = items.map(({ product, quantity }, index) => {
+    const found = byId.get(product);
+    if (found === undefined) {
+      throw new Refusal({
+        kind: 'invalid-request',
+        complaints: [{ path: `items.${index}.product`, message: 'is not in the catalogue' }],
+      });
+    }
+    return { ...found, line: index + 1, quantity };
+  });
+  const totalCents = lines.reduce((sum, line) => sum + line.unitCents * line.quantity, 0);
+  const [order] = await sql<Order[]>`
+    insert into orders (user_id, total_cents) values (${user}, ${totalCents})
+    returning id, status, version, total_cents::float8 as "totalCents", placed_at as "placedAt"`;
+  if (order === undefined) throw new Error('an insert that returned no row');
+  const rows = lines.map(({ id, name, unitCents, line, quantity }) => ({
+    order_id: order.id,
+    line,
+    user_id: user,
+    product_id: id,
+    name,
+    unit_cents: unitCents,
+    quantity,
+  }));
+  await sql`insert into order_items ${sql(rows)}`;
+  return order;
+}
+
+/** Keyset pagination: a page begins after the last row of the one before, however deep it is. */
+function ordersAfter(sql: Sql, user: string, after: Cursor | undefined, limit: number) {
+  const from =
+    after === undefined
+      ? sql``
+      : sql`and (placed_at, id) < (${after.placedAt}::timestamptz, ${after.id}::uuid)`;
+  return sql<(Order & { placedAtExact: string })[]>`
+    select id, status, version, total_cents::float8 as "totalCents", placed_at as "placedAt",
+      placed_at::text as "placedAtExact"
+    from orders where user_id = ${user} ${from}
+    order by placed_at desc, id desc limit ${limit}`;
+}
+
+type Cursor = { placedAt: string; id: string };
+const CursorText = z.tuple([z.string().max(40), z.uuid()]);
+
+/** Microseconds matter here, so the cursor carries PostgreSQL's text and not a Date. */
+function cursorOf({ placedAtExact, id }: { placedAtExact: string; id: string }): string {
+  return Buffer.from(JSON.stringify([placedAtExact, id])).toString('base64url');
+}
+
+function page(query: Record<string, string>): { limit: number; after: Cursor | undefined } {
+  const parsed = Page.safeParse(query);
+  if (!parsed.success) throw invalid('limit', 'is not a whole number from 1 to 100');
+  const { limit, after } = parsed.data;
+  return { limit, after: after === undefined ? undefined : cursor(after) };
+}
+
+function cursor(text: string): Cursor {
+  try {
+    const [placedAt, id] = CursorText.parse(JSON.parse(Buffer.from(text, 'base64url').toString()));
+    return { placedAt, id };
+  } catch {
+    throw invalid('after', 'is not a cursor of this list');
+  }
+}
+
+function orderId(text: string): string {
+  const parsed = z.uuid().safeParse(text);
+  if (!parsed.success) throw invalid('order', 'is not a UUID');
+  return parsed.data;
+}
+
+function invalid(path: string, message: string): Refusal {
+  return new Refusal({ kind: 'invalid-request', complaints: [{ path, message }] });
+}

@@ -1,0 +1,169 @@
+/**
+ * With what settings does an edge run?
+ *
+ * One table of environment variables: name, parser, default, help. It is read once; all complaints
+ * come together, a misspelt variable among them, and nothing is clamped or ignored. Secrets come
+ * from here and from nowhere else.
+ */
+import { nearest } from '../regions/yaml-suggestion.ts';
+import { DEFAULT_LIMITS, type EdgeLimits } from './edge.ts';
+
+export type EdgeConfig = {
+  databasePassword: string;
+  sessionKeys: Uint8Array[];
+  hopKey: Uint8Array;
+  directoryKey: Uint8Array;
+  limits: EdgeLimits;
+};
+
+export type ConfigReading = { config: EdgeConfig } | { complaints: string[] };
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+const KEY_BYTES_MIN = 32;
+
+class Complaint extends Error {}
+
+type Setting<T> = { help: string; parse: (text: string) => T; default?: T };
+
+const SETTINGS = {
+  DOMICILE_DATABASE_PASSWORD: setting(
+    'the password of this region’s four domicile_* logins',
+    nonEmpty,
+  ),
+  DOMICILE_SESSION_KEYS: setting(
+    'keys of session tokens, base64url, comma-separated: the first signs, all verify',
+    (text) => text.split(',').map(key),
+  ),
+  DOMICILE_HOP_KEY: setting('key of requests between edges, base64url', key),
+  DOMICILE_DIRECTORY_KEY: setting('key of the hashes in the directory, base64url', key),
+  DOMICILE_BUDGET_MS: setting(
+    'time in which a request must be answered',
+    whole('milliseconds', 1, 60_000),
+    DEFAULT_LIMITS.budgetMs,
+  ),
+  DOMICILE_BODY_BYTES_MAX: setting(
+    'the largest request body that is taken',
+    whole('bytes', 1, 64 * 1024 * 1024),
+    DEFAULT_LIMITS.bodyBytesMax,
+  ),
+  DOMICILE_CONNECT_TIMEOUT_MS: setting(
+    'time in which a connection to a node or a peer must stand',
+    whole('milliseconds', 1, 60_000),
+    DEFAULT_LIMITS.connectTimeoutMs,
+  ),
+  DOMICILE_REPLICA_WAIT_MS: setting(
+    'how long a read waits for a replica before it takes the primary',
+    whole('milliseconds', 0, 10_000),
+    DEFAULT_LIMITS.replicaWaitMs,
+  ),
+  DOMICILE_CONNECTIONS_MAX: setting(
+    'connections to each node for each login',
+    whole('connections', 1, 1_000),
+    DEFAULT_LIMITS.connectionsMax,
+  ),
+  DOMICILE_WAITERS_MAX: setting(
+    'requests that may wait for a connection to one node',
+    whole('requests', 1, 1_000_000),
+    DEFAULT_LIMITS.waitersMax,
+  ),
+  DOMICILE_DIRECTORY_ENTRIES_MAX: setting(
+    'subjects whose home is remembered',
+    whole('subjects', 1, 100_000_000),
+    DEFAULT_LIMITS.directoryEntriesMax,
+  ),
+  DOMICILE_LOOK_EVERY_MS: setting(
+    'how often each node is looked at',
+    whole('milliseconds', 10, 10_000),
+    DEFAULT_LIMITS.lookEveryMs,
+  ),
+};
+
+type Settings = typeof SETTINGS;
+type Values = { [Name in keyof Settings]: Settings[Name] extends Setting<infer T> ? T : never };
+
+export function readConfig(environment: Environment): ConfigReading {
+  const complaints: string[] = [];
+  const values: Record<string, unknown> = {};
+  for (const name of Object.keys(environment)) {
+    if (!name.startsWith('DOMICILE_') || Object.hasOwn(SETTINGS, name)) continue;
+    const meant = nearest(name, Object.keys(SETTINGS));
+    complaints.push(
+      `${name}  no such setting${meant === undefined ? '' : `; did you mean ${meant}?`}`,
+    );
+  }
+  for (const [name, { help, parse, default: fallback }] of Object.entries<Setting<unknown>>(
+    SETTINGS,
+  )) {
+    const text = environment[name];
+    if (text === undefined) {
+      if (fallback === undefined) complaints.push(`${name}  missing: ${help}`);
+      values[name] = fallback;
+      continue;
+    }
+    try {
+      values[name] = parse(text);
+    } catch (error) {
+      if (!(error instanceof Complaint)) throw error;
+      complaints.push(`${name}  ${error.message}: ${help}`);
+    }
+  }
+  if (complaints.length > 0) return { complaints };
+  const read = values as Values;
+  return {
+    config: {
+      databasePassword: read.DOMICILE_DATABASE_PASSWORD,
+      sessionKeys: read.DOMICILE_SESSION_KEYS,
+      hopKey: read.DOMICILE_HOP_KEY,
+      directoryKey: read.DOMICILE_DIRECTORY_KEY,
+      limits: {
+        budgetMs: read.DOMICILE_BUDGET_MS,
+        bodyBytesMax: read.DOMICILE_BODY_BYTES_MAX,
+        connectTimeoutMs: read.DOMICILE_CONNECT_TIMEOUT_MS,
+        replicaWaitMs: read.DOMICILE_REPLICA_WAIT_MS,
+        connectionsMax: read.DOMICILE_CONNECTIONS_MAX,
+        waitersMax: read.DOMICILE_WAITERS_MAX,
+        directoryEntriesMax: read.DOMICILE_DIRECTORY_ENTRIES_MAX,
+        lookEveryMs: read.DOMICILE_LOOK_EVERY_MS,
+      },
+    },
+  };
+}
+
+/** One line a setting, for `domicile edge --help`. */
+export function settingsHelp(): string {
+  return Object.entries<Setting<unknown>>(SETTINGS)
+    .map(([name, { help, default: fallback }]) =>
+      fallback === undefined ? `  ${name}  ${help} (required)` : `  ${name}  ${help} (${fallback})`,
+    )
+    .join('\n');
+}
+
+function setting<T>(help: string, parse: (text: string) => T, fallback?: T): Setting<T> {
+  return fallback === undefined ? { help, parse } : { help, parse, default: fallback };
+}
+
+function nonEmpty(text: string): string {
+  if (text === '') throw new Complaint('is empty');
+  return text;
+}
+
+/** The value itself is a secret, so a complaint never repeats it. */
+function key(text: string): Uint8Array {
+  const bytes = Buffer.from(text, 'base64url');
+  if (bytes.toString('base64url') !== text) throw new Complaint('is not base64url');
+  if (bytes.length < KEY_BYTES_MIN) {
+    throw new Complaint(`has ${bytes.length} bytes, at least ${KEY_BYTES_MIN} are needed`);
+  }
+  return bytes;
+}
+
+function whole(unit: string, min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+    if (value >= min && value <= max) return value;
+    throw new Complaint(
+      `${JSON.stringify(text)} is not a whole number of ${unit} from ${min} to ${max}`,
+    );
+  };
+}

@@ -1,0 +1,129 @@
+/**
+ * `domicile edge`: runs one edge until it is told to stop.
+ *
+ * Everything that a start can complain about is said at once: files, settings and the app module.
+ */
+import { randomBytes, randomUUID } from 'node:crypto';
+import { resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { Hono } from 'hono';
+import { readConfig } from './config.ts';
+import type { Domicile } from './domicile.ts';
+import { Edge } from './edge.ts';
+import { edgeFetch, listen } from './edge-server.ts';
+import { besideApp, readFiles } from './read-files.ts';
+import { uuid8 } from './uuid8.ts';
+
+export type EdgeCommand = {
+  region: string;
+  app: string;
+  policy?: string;
+  regions?: string;
+  /** Which of the region's edges this is; its first one by default. */
+  name?: string;
+  /** `host:port`; the address of the edge in the catalogue by default. */
+  listen?: string;
+};
+
+/** What an entry file hands down: nothing below it reads clocks, randomness or the environment. */
+export type Outside = {
+  environment: Readonly<Record<string, string | undefined>>;
+  now: () => number;
+  wallClock: () => number;
+  log: (line: Record<string, unknown>) => void;
+};
+
+export type RunningEdge = { address: string; stop: () => Promise<void> };
+export type EdgeStart = RunningEdge | { complaints: readonly string[] };
+
+export async function startEdge(command: EdgeCommand, outside: Outside): Promise<EdgeStart> {
+  const files = await readFiles(besideApp(command.app, command));
+  const settings = readConfig(outside.environment);
+  const app = await loadApp(command.app);
+  const complaints = [files, settings, app].flatMap((read) =>
+    'complaints' in read ? [...read.complaints] : [],
+  );
+  const address = 'catalogue' in files ? addressOf(command, files.catalogue) : undefined;
+  if (address !== undefined && 'complaint' in address) complaints.push(address.complaint);
+  if (
+    complaints.length > 0 ||
+    'complaints' in files ||
+    'complaints' in settings ||
+    'complaints' in app ||
+    address === undefined ||
+    'complaint' in address
+  ) {
+    return { complaints };
+  }
+  const { config } = settings;
+  const edge = new Edge({
+    here: command.region,
+    catalogue: files.catalogue,
+    policy: files.policy,
+    databasePassword: config.databasePassword,
+    sessionKeys: config.sessionKeys,
+    hopKey: config.hopKey,
+    directoryKey: config.directoryKey,
+    limits: config.limits,
+    now: outside.now,
+    drawId: () => uuid8(outside.wallClock(), randomBytes(10)),
+    drawClaim: randomUUID,
+    drawTraceParent: () =>
+      `00-${randomBytes(16).toString('hex')}-${randomBytes(8).toString('hex')}-00`,
+  });
+  await edge.start();
+  const fetch = edgeFetch({ edge, app: app.app, hopKey: config.hopKey, log: outside.log });
+  try {
+    const server = await listen(fetch, address.host, address.port);
+    const stop = async () => {
+      const closed = new Promise<void>((done) => server.close(() => done()));
+      server.closeIdleConnections();
+      await closed;
+      await edge.stop();
+    };
+    return { address: `http://${address.host}:${address.port}`, stop };
+  } catch (error) {
+    await edge.stop();
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === undefined) throw error;
+    return { complaints: [`${address.host}:${address.port}  cannot be listened on (${code})`] };
+  }
+}
+
+type Address = { host: string; port: number } | { complaint: string };
+
+function addressOf(
+  { region, name, listen }: EdgeCommand,
+  catalogue: { regions: ReadonlyMap<string, { edges: readonly { name: string; url: string }[] }> },
+): Address {
+  const known = catalogue.regions.get(region);
+  if (known === undefined) {
+    const regions = [...catalogue.regions.keys()].join(', ');
+    return { complaint: `--region  no region "${region}"; there are ${regions}` };
+  }
+  const edge = name === undefined ? known.edges[0] : known.edges.find((one) => one.name === name);
+  const url = listen === undefined ? edge?.url : `http://${listen}`;
+  if (url === undefined || !URL.canParse(url)) {
+    return {
+      complaint:
+        listen === undefined
+          ? `--name  no edge "${name}" in region "${region}"`
+          : `--listen  "${listen}" is not host:port`,
+    };
+  }
+  const { hostname, port, protocol } = new URL(url);
+  return { host: hostname, port: port === '' ? (protocol === 'https:' ? 443 : 80) : Number(port) };
+}
+
+async function loadApp(
+  path: string,
+): Promise<{ app: Hono<Domicile> } | { complaints: readonly string[] }> {
+  let module: { default?: unknown };
+  try {
+    module = await import(pathToFileURL(resolve(path)).href);
+  } catch (error) {
+    return { complaints: [`${path}  ${error instanceof Error ? error.message : String(error)}`] };
+  }
+  if (module.default instanceof Hono) return { app: module.default };
+  return { complaints: [`${path}  must have a Hono app as its default export`] };
+}

@@ -1,0 +1,240 @@
+/**
+ * How does a request enter and leave an edge?
+ *
+ * Here a request gets its visit and its deadline, a hop is verified before anything believes it,
+ * exceptions become problems, and every answer gets its `Domicile-*` fields. The app that the user
+ * wrote is mounted at the root; what edges say to each other lies below `/.domicile/`.
+ */
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { serve } from '@hono/node-server';
+import { Hono } from 'hono';
+import { bodyLimit } from 'hono/body-limit';
+import { HTTPException } from 'hono/http-exception';
+import { z } from 'zod';
+import { formatLsn } from '../regions/position.ts';
+import type { Domicile } from './domicile.ts';
+import { type Edge, targetOf } from './edge.ts';
+import { HOP_HEADER, HopGuard } from './hop.ts';
+import { hopContent } from './peers.ts';
+import { Refusal } from './problem.ts';
+import { SESSION_COOKIE, SESSION_HEADER, Visit } from './visit.ts';
+
+export type EdgeServerOptions = {
+  edge: Edge;
+  app: Hono<Domicile>;
+  hopKey: Uint8Array;
+  /** One line for each thing an operator must know; never a value of a request. */
+  log: (line: Record<string, unknown>) => void;
+};
+
+/** What node-server hands to a fetch function; absent when the app is called in a test. */
+type NodeEnv = { incoming?: IncomingMessage; outgoing?: ServerResponse };
+
+export type EdgeFetch = (request: Request, env?: NodeEnv) => Promise<Response>;
+
+/** Idle connections of peers (30 s) and of load balancers (usually 60 s) end on their side first. */
+const KEEP_ALIVE_MS = 65_000;
+
+const Key = z.string().regex(/^[A-Za-z0-9_-]{22}$/);
+const ClaimBody = z.strictObject({ key: Key, home: z.string().max(16), claim: z.uuid() });
+const ReleaseBody = z.strictObject({ key: Key, claim: z.uuid() });
+
+export function edgeFetch({ edge, app, hopKey, log }: EdgeServerOptions): EdgeFetch {
+  const guard = new HopGuard(edge.here, hopKey);
+  const root = new Hono<Domicile>();
+  const limit = bodyLimit({
+    maxSize: edge.limits.bodyBytesMax,
+    onError: () => {
+      throw new Refusal({ kind: 'body-too-large', bytesMax: edge.limits.bodyBytesMax });
+    },
+  });
+  root.on(['POST', 'PUT', 'PATCH', 'DELETE'], '*', limit);
+  root.route('/.domicile', betweenEdges(edge));
+  root.route('/', app);
+  root.notFound((c) => {
+    const allowed = methodsOf(root, c.req.path);
+    return allowed.length === 0 || allowed.includes(c.req.method)
+      ? refuse(c.env.visit, new Refusal({ kind: 'not-found' }))
+      : refuse(c.env.visit, new Refusal({ kind: 'method-not-allowed', allowed }));
+  });
+  root.onError((error, c) => {
+    if (error instanceof Refusal) return refuse(c.env.visit, error);
+    if (error instanceof HTTPException) return error.getResponse();
+    // Messages may quote data; the class and the place in the code cannot.
+    log({
+      level: 'error',
+      event: 'handler-failed',
+      method: c.req.method,
+      error: error.name,
+      at: placeOf(error),
+    });
+    return refuse(c.env.visit, new Refusal({ kind: 'internal' }));
+  });
+
+  return async function fetch(request, env = {}) {
+    const nowMs = edge.now();
+    let visit = new Visit(edge.here, nowMs, nowMs + edge.limits.budgetMs, undefined);
+    let entering = request;
+    const hopHeader = request.headers.get(HOP_HEADER);
+    if (hopHeader !== null) {
+      const arrived = await arrival(request, hopHeader, guard, edge.limits.bodyBytesMax);
+      if (arrived instanceof Refusal)
+        return stamp(refuse(visit, arrived), visit, edge, env.outgoing);
+      const budgetMs = Math.min(edge.limits.budgetMs, arrived.budgetMs);
+      visit = new Visit(edge.here, nowMs, nowMs + budgetMs, arrived.from);
+      entering = arrived.request;
+    }
+    const response = await root.fetch(entering, { edge, visit, ...env });
+    return stamp(response, visit, edge, env.outgoing);
+  };
+}
+
+/** Serves until `close`; resolves once the port is bound. Rejects when it cannot be. */
+export function listen(fetch: EdgeFetch, hostname: string, port: number): Promise<Server> {
+  return new Promise((resolve, reject) => {
+    const server = serve(
+      { fetch: fetch as Parameters<typeof serve>[0]['fetch'], hostname, port },
+      () => resolve(server as Server),
+    );
+    server.once('error', reject);
+    (server as Server).keepAliveTimeout = KEEP_ALIVE_MS;
+  });
+}
+
+/** What edges ask each other. Nothing here is answered to anybody else but `health`. */
+function betweenEdges(edge: Edge): Hono<Domicile> {
+  return new Hono<Domicile>()
+    .get('/health', (c) => {
+      const nowMs = edge.now();
+      const nodes = [...edge.sightings.all()].map((seen) => ({
+        node: seen.node,
+        role: seen.role,
+        timeline: seen.at.timeline,
+        lsn: formatLsn(seen.at.lsn),
+        seenMsAgo: Math.round(nowMs - seen.seenAtMs),
+      }));
+      const mirrors = [...edge.sightings.mirrors()].map((seen) => ({
+        region: seen.region,
+        lsn: formatLsn(seen.at.lsn),
+        ageMs: Math.round(seen.ageMs + nowMs - seen.seenAtMs),
+      }));
+      const pools = edge.database.stats();
+      return c.json({
+        region: edge.here,
+        policyVersion: edge.policy.version,
+        nodes,
+        mirrors,
+        pools,
+      });
+    })
+    .use('*', async (c, next) => {
+      if (c.env.visit.hopFrom === undefined) {
+        throw new Refusal({ kind: 'hop-refused', why: 'Only the edges of this system ask this.' });
+      }
+      return next();
+    })
+    .get('/directory/:key', async (c) => {
+      const key = Key.safeParse(c.req.param('key'));
+      const entry = key.success
+        ? await edge.lookUp(key.data, leftMs(edge, c.env.visit))
+        : undefined;
+      return entry === undefined ? c.body(null, 404) : c.json(entry);
+    })
+    .post('/claims', async (c) => {
+      const { key, home, claim } = ClaimBody.parse(await c.req.json());
+      return c.json(await edge.claimHere(key, home, claim, leftMs(edge, c.env.visit)));
+    })
+    .delete('/claims', async (c) => {
+      const { key, claim } = ReleaseBody.parse(await c.req.json());
+      await edge.releaseHere(key, claim, leftMs(edge, c.env.visit));
+      return c.body(null, 204);
+    });
+}
+
+function leftMs(edge: Edge, visit: Visit): number {
+  return visit.deadlineMs - edge.now();
+}
+
+type Arrival = { from: string; budgetMs: number; request: Request };
+
+/** A hop's body is read before its handler, because the signature covers it. */
+async function arrival(
+  request: Request,
+  header: string,
+  guard: HopGuard,
+  bodyBytesMax: number,
+): Promise<Arrival | Refusal> {
+  if (Number(request.headers.get('content-length') ?? 0) > bodyBytesMax) {
+    return new Refusal({ kind: 'body-too-large', bytesMax: bodyBytesMax });
+  }
+  const { method } = request;
+  const bodiless = method === 'GET' || method === 'HEAD' || method === 'OPTIONS';
+  const body = bodiless ? undefined : new Uint8Array(await request.arrayBuffer());
+  const fields = {
+    [SESSION_HEADER]: request.headers.get(SESSION_HEADER) ?? undefined,
+    cookie: request.headers.get('cookie') ?? undefined,
+  };
+  const content = hopContent(method, targetOf(request.url), fields, body);
+  const verdict = guard.check(header, content);
+  if (verdict.kind === 'refused') return new Refusal({ kind: 'hop-refused', why: verdict.why });
+  const { from, budgetMs } = verdict.hop;
+  if (body === undefined) return { from, budgetMs, request };
+  const { url, headers } = request;
+  return { from, budgetMs, request: new Request(url, { method, headers, body }) };
+}
+
+function refuse(visit: Visit, refusal: Refusal): Response {
+  visit.decision = { kind: 'refuse', because: refusal.failure.kind };
+  return refusal.getResponse();
+}
+
+/**
+ * Node's own response takes the fields without a copy of the headers; a test without one gets them
+ * on the `Response`.
+ */
+function stamp(
+  response: Response,
+  visit: Visit,
+  edge: Edge,
+  outgoing: ServerResponse | undefined,
+): Response {
+  const set = (name: string, value: string) => {
+    if (outgoing === undefined) response.headers.set(name, value);
+    else outgoing.setHeader(name, value);
+  };
+  for (const [name, value] of visit.fields(edge.now())) set(name, value);
+  if (visit.session !== visit.sessionBefore) {
+    const token = edge.tokens.seal(visit.session);
+    set(SESSION_HEADER, token);
+    response.headers.append(
+      'set-cookie',
+      `${SESSION_COOKIE}=${token}; Path=/; HttpOnly; SameSite=Lax`,
+    );
+  }
+  if (outgoing !== undefined) outgoing.setHeader('cache-control', 'private, no-store');
+  else if (!response.headers.has('cache-control')) set('cache-control', 'private, no-store');
+  return response;
+}
+
+const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'];
+
+/** The methods for which this path has a handler; middleware is registered for all methods. */
+function methodsOf(root: Hono<Domicile>, path: string): string[] {
+  return METHODS.filter((method) => {
+    const looked = method === 'HEAD' ? 'GET' : method;
+    return root.router
+      .match(looked, path)[0]
+      .some(
+        ([[handler, route]]) =>
+          route.method === looked && handler !== undefined && route.path !== '/*',
+      );
+  });
+}
+
+/** The first line of the stack that names a file, without the message before it. */
+function placeOf(error: Error): string | undefined {
+  return error.stack
+    ?.split('\n')
+    .find((line) => line.trim().startsWith('at '))
+    ?.trim();
+}

@@ -1,0 +1,550 @@
+/**
+ * What does one edge know, and what can it do for a request?
+ *
+ * The composition of everything that acts in one region: its database, its directory, its peers,
+ * its policy. `domicile.ts` decides with it what happens to a route; `edge-server.ts` puts it on
+ * the wire. It keeps nothing about a client between two requests.
+ */
+import type { Context } from 'hono';
+import { type Placement, placeSubject } from '../policies/placement.ts';
+import type { ReferenceTable } from '../policies/policy.ts';
+import { type Mirror, type Policy, waysOut } from '../policies/policy.ts';
+import { bind, raise, type Session } from '../policies/session.ts';
+import type { Catalogue, RegionId } from '../regions/catalogue.ts';
+import { peersNearestFirst } from '../regions/catalogue.ts';
+import type { Position } from '../regions/position.ts';
+import type { Sql } from '../regions/postgres.ts';
+import { type MirrorSighting, Sightings } from '../regions/sighting.ts';
+import { type Ballot, claimId, type Electorate, release } from './claims.ts';
+import { Directory, type Entry } from './directory.ts';
+import { type Data, type Domicile, isRead, type Newcomer } from './domicile.ts';
+import { HOP_HEADER } from './hop.ts';
+import { Peers } from './peers.ts';
+import { Refusal } from './problem.ts';
+import { RegionDatabase } from './region-database.ts';
+import { SessionTokens } from './session-token.ts';
+import { SESSION_COOKIE, SESSION_HEADER, type Visit } from './visit.ts';
+import { Watch } from './watch.ts';
+
+type Ctx = Context<Domicile>;
+
+export type EdgeOptions = {
+  here: RegionId;
+  catalogue: Catalogue;
+  policy: Policy;
+  databasePassword: string;
+  /** First signs, all verify. */
+  sessionKeys: readonly Uint8Array[];
+  hopKey: Uint8Array;
+  directoryKey: Uint8Array;
+  /** Monotonic milliseconds. */
+  now: () => number;
+  /** An id for a subject: a UUID of version 8, never drawn twice. */
+  drawId: () => string;
+  /** A random UUID. */
+  drawClaim: () => string;
+  /** 16 random bytes as hex, a trace id of W3C Trace Context. */
+  drawTraceParent: () => string;
+  limits: EdgeLimits;
+};
+
+export type EdgeLimits = {
+  /** Time in which a request must be answered, hop included. */
+  budgetMs: number;
+  bodyBytesMax: number;
+  connectTimeoutMs: number;
+  replicaWaitMs: number;
+  connectionsMax: number;
+  waitersMax: number;
+  directoryEntriesMax: number;
+  lookEveryMs: number;
+};
+
+export const DEFAULT_LIMITS: EdgeLimits = {
+  budgetMs: 2_000,
+  bodyBytesMax: 1024 * 1024,
+  // Half the budget: a dead edge leaves time for another one, and for an honest refusal.
+  connectTimeoutMs: 1_000,
+  // A replica in the same region is a millisecond behind; one that is 50 ms behind is in trouble.
+  replicaWaitMs: 50,
+  connectionsMax: 16,
+  waitersMax: 1_024,
+  directoryEntriesMax: 1_000_000,
+  lookEveryMs: 250,
+};
+
+/** An edge may give a peer or a node of its own at most this long for a router's own question. */
+const QUESTION_MS_MAX = 1_000;
+
+export class Edge {
+  readonly here: RegionId;
+  readonly catalogue: Catalogue;
+  readonly policy: Policy;
+  readonly limits: EdgeLimits;
+  readonly now: () => number;
+  readonly directory: Directory;
+  readonly tokens: SessionTokens;
+  readonly sightings = new Sightings();
+  readonly database: RegionDatabase;
+  readonly peers: Peers;
+  readonly drawId: () => string;
+  #options: EdgeOptions;
+  #watch: Watch;
+  #mirrors = new Map<string, { table: string; mirror: Mirror }>();
+
+  constructor(options: EdgeOptions) {
+    const { here, catalogue, policy, limits, now } = options;
+    const region = catalogue.regions.get(here);
+    if (region === undefined) throw new RangeError(`the catalogue has no region "${here}"`);
+    this.#options = options;
+    this.here = here;
+    this.catalogue = catalogue;
+    this.policy = policy;
+    this.limits = limits;
+    this.now = now;
+    this.drawId = options.drawId;
+    this.tokens = new SessionTokens(options.sessionKeys);
+    this.database = new RegionDatabase({
+      region,
+      password: options.databasePassword,
+      sightings: this.sightings,
+      now,
+      connectionsMax: limits.connectionsMax,
+      waitersMax: limits.waitersMax,
+      connectTimeoutMs: limits.connectTimeoutMs,
+      replicaWaitMs: limits.replicaWaitMs,
+    });
+    this.#watch = new Watch({
+      here,
+      database: this.database,
+      sightings: this.sightings,
+      now,
+      everyMs: limits.lookEveryMs,
+      timeoutMs: QUESTION_MS_MAX,
+    });
+    this.peers = new Peers({
+      here,
+      catalogue,
+      hopKey: options.hopKey,
+      sender: options.drawClaim(),
+      connectTimeoutMs: limits.connectTimeoutMs,
+    });
+    this.directory = new Directory({
+      key: options.directoryKey,
+      here,
+      peers: peersNearestFirst(catalogue, here).map(({ id }) => id),
+      entriesMax: limits.directoryEntriesMax,
+      lookUpHere: (key, budgetMs) => this.lookUp(key, budgetMs),
+      lookUpThere: (peer, key, budgetMs) => this.#lookUpThere(peer, key, budgetMs),
+    });
+    for (const [table, rule] of policy.tables) {
+      if (rule.kind === 'reference') continue;
+      for (const mirror of rule.mirrors) this.#mirrors.set(mirror.as, { table, mirror });
+    }
+  }
+
+  async start(): Promise<void> {
+    await this.#watch.start();
+  }
+
+  async stop(): Promise<void> {
+    await this.#watch.stop();
+    await Promise.all([this.peers.close(), this.database.close()]);
+  }
+
+  /** Reads the caller's session once; a token that cannot be read is refused, not ignored. */
+  openSession(visit: Visit, c: Ctx): Session {
+    if (visit.token !== undefined) return visit.session;
+    const token = c.req.header(SESSION_HEADER) ?? cookieOf(c.req.header('cookie'));
+    if (token === undefined) return visit.session;
+    visit.token = token;
+    const opened = this.tokens.open(token);
+    if (opened.kind !== 'session') throw new Refusal(opened);
+    visit.session = opened.session;
+    visit.sessionBefore = opened.session;
+    return opened.session;
+  }
+
+  bindSession(visit: Visit, key: string, home: RegionId, epoch: number): void {
+    visit.session = bind(visit.session, key, home, epoch);
+  }
+
+  /** The subject's home: from the session, else from the directory. */
+  async homeOf(visit: Visit, key: string): Promise<Entry> {
+    const { subject, home, epoch } = visit.session;
+    if (subject === key && home !== undefined) return { home, epoch };
+    const known = this.directory.recall(key);
+    if (known !== undefined) return known;
+    const startedAtMs = this.now();
+    const found = await this.directory.find(key, this.#questionMs(visit));
+    visit.timed('directory', this.now() - startedAtMs);
+    switch (found.kind) {
+      case 'found':
+        return found.entry;
+      case 'unknown':
+        throw new Refusal({ kind: 'unknown-subject' });
+      case 'unsure':
+        throw new Refusal({ kind: 'home-unknown', silent: found.silent });
+    }
+  }
+
+  /** The policy's home for a newcomer. @throws Refusal when it gives none, or another than asked. */
+  place({ attributes, asked }: Newcomer): RegionId {
+    const placement = placeSubject(this.policy, attributes);
+    if (placement.kind === 'refused') throw new Refusal(refusalOf(placement));
+    const { home, rule } = placement;
+    if (asked !== undefined && asked !== home) {
+      throw new Refusal({ kind: 'home-not-yours-to-choose', asked, home, rule });
+    }
+    return home;
+  }
+
+  /** @throws Refusal `undeclared-in-policy` */
+  ownerOf(table: string): RegionId {
+    const rule = this.policy.tables.get(table);
+    if (rule?.kind !== 'reference') {
+      throw new Refusal({ kind: 'undeclared-in-policy', what: `The reference table "${table}"` });
+    }
+    return (rule satisfies ReferenceTable).owner;
+  }
+
+  dataAtHome(c: Ctx, visit: Visit): Data {
+    return new HomeData(this, c, visit);
+  }
+
+  dataOfNewcomer(c: Ctx, visit: Visit, id: string, claim: Claim | undefined): Data {
+    return new NewcomerData(this, c, visit, this.directory.keyOf(id), claim);
+  }
+
+  /** Data of another home as far as the policy lets it be here and the session has not seen more. */
+  dataOfMirror(c: Ctx, visit: Visit, name: string, home: RegionId): Data | undefined {
+    const declared = this.#mirrors.get(name);
+    if (declared === undefined) {
+      throw new Refusal({ kind: 'undeclared-in-policy', what: `The mirror "${name}"` });
+    }
+    const { table, mirror } = declared;
+    const open = waysOut(table, mirror).some((way) => way.from === home && way.to === this.here);
+    if (!open || !isRead(c, visit)) return undefined;
+    return this.#dataAbroad(visit, home);
+  }
+
+  /** This region's copy of another region's reference data, if it is fresh enough. */
+  dataOfReference(_c: Ctx, visit: Visit, owner: RegionId): Data | undefined {
+    return this.#dataAbroad(visit, owner);
+  }
+
+  #dataAbroad(visit: Visit, from: RegionId): Data | undefined {
+    const seen = this.sightings.mirrorOf(from);
+    const floor = visit.session.floors.get(from);
+    if (seen === undefined || (floor !== undefined && !reached(seen.at, floor))) return undefined;
+    return new AbroadData(this, visit, seen);
+  }
+
+  /** Ships the whole request to its home, once. */
+  async forward(c: Ctx, visit: Visit, home: RegionId): Promise<Response> {
+    if (visit.hopFrom !== undefined) throw new Refusal({ kind: 'misdirected', home });
+    visit.decision = { kind: 'forward', to: home };
+    const { method } = c.req;
+    const safe = method === 'GET' || method === 'HEAD' || method === 'OPTIONS';
+    const body = safe ? undefined : new Uint8Array(await c.req.arrayBuffer());
+    const headers = headersOf(c);
+    // A trace that began at the client goes on; otherwise it begins here.
+    headers.traceparent ??= this.#options.drawTraceParent();
+    const startedAtMs = this.now();
+    const answer = await this.peers.send(home, {
+      method,
+      target: targetOf(c.req.url),
+      headers,
+      body,
+      budgetMs: visit.deadlineMs - startedAtMs,
+    });
+    visit.timed('hop', this.now() - startedAtMs);
+    if (answer.kind === 'unreachable') {
+      if (answer.sent && !safe) throw new Refusal({ kind: 'write-outcome-unknown' });
+      throw new Refusal({ kind: 'home-unreachable', home });
+    }
+    return visit.relay(answer.status, answer.headers, answer.body);
+  }
+
+  /** Makes a chosen id this home's, in a majority of the regions. */
+  async claim(visit: Visit, id: string): Promise<Claim> {
+    const startedAtMs = this.now();
+    const key = this.directory.keyOf(id);
+    const outcome = await claimId(key, this.#options.drawClaim(), this.#electorate(visit));
+    visit.timed('claim', this.now() - startedAtMs);
+    switch (outcome.kind) {
+      case 'held-by-us':
+        return { id: outcome.claim, used: 'no' };
+      case 'held-elsewhere':
+        throw new Refusal({ kind: 'subject-exists', home: outcome.home });
+      case 'undecided':
+        throw new Refusal({ kind: 'claim-undecided', silent: outcome.silent });
+    }
+  }
+
+  /** Gives back a claim that has certainly stored nothing. */
+  async settleClaim(visit: Visit, id: string, claim: Claim | undefined): Promise<void> {
+    if (claim === undefined || claim.used !== 'no') return;
+    const { here, regions, releaseAt } = this.#electorate(visit);
+    await release(this.directory.keyOf(id), claim.id, here, regions, releaseAt);
+  }
+
+  /** What this region itself holds of the directory, from the primary if a replica does not know. */
+  async lookUp(key: string, budgetMs: number): Promise<Entry | undefined> {
+    const bytes = Buffer.from(key, 'base64url');
+    const ask = async (sql: Sql) => {
+      const [row] = await sql<Entry[]>`
+        select home, epoch from domicile.directory where key = ${bytes}`;
+      return row;
+    };
+    const node = this.database.anyNode();
+    if (node !== undefined) {
+      // A replica that fails is no reason to call the subject unsure while the primary answers.
+      const entry = await this.database.on(node, 'router', ask, budgetMs).catch(() => undefined);
+      if (entry !== undefined) return entry;
+    }
+    return this.database.onPrimary(ask, budgetMs);
+  }
+
+  /** This region's vote on a claim. */
+  async claimHere(key: string, home: RegionId, claim: string, budgetMs: number): Promise<Ballot> {
+    const bytes = Buffer.from(key, 'base64url');
+    const [row] = await this.database.onPrimary(
+      (sql) => sql<{ home: string; settled: boolean }[]>`
+        select home, settled from domicile.claim(${bytes}, ${home}, ${claim}::uuid)`,
+      budgetMs,
+    );
+    if (row === undefined) return { kind: 'silent' };
+    if (row.settled || row.home !== home) {
+      return { kind: 'held', home: row.home, settled: row.settled };
+    }
+    return { kind: 'granted' };
+  }
+
+  async releaseHere(key: string, claim: string, budgetMs: number): Promise<void> {
+    const bytes = Buffer.from(key, 'base64url');
+    await this.database.onPrimary(
+      (sql) => sql`select domicile.release(${bytes}, ${claim}::uuid)`,
+      budgetMs,
+    );
+  }
+
+  #electorate(visit: Visit): Electorate {
+    const { here } = this;
+    const regions = [...this.catalogue.regions.keys()].sort();
+    return {
+      here,
+      regions,
+      claimAt: async (region, key, claim) => {
+        const budgetMs = this.#questionMs(visit);
+        try {
+          if (region === here) return await this.claimHere(key, here, claim, budgetMs);
+          const answer = await this.#askPeer(region, 'POST', '/.domicile/claims', budgetMs, {
+            key,
+            home: here,
+            claim,
+          });
+          return answer.status === 200 ? (answer.body as Ballot) : { kind: 'silent' };
+        } catch {
+          return { kind: 'silent' };
+        }
+      },
+      releaseAt: async (region, key, claim) => {
+        const budgetMs = this.#questionMs(visit);
+        if (region === here) return this.releaseHere(key, claim, budgetMs);
+        await this.#askPeer(region, 'DELETE', '/.domicile/claims', budgetMs, { key, claim }).catch(
+          () => undefined,
+        );
+      },
+    };
+  }
+
+  async #lookUpThere(peer: RegionId, key: string, budgetMs: number): Promise<Entry | undefined> {
+    const answer = await this.#askPeer(peer, 'GET', `/.domicile/directory/${key}`, budgetMs);
+    if (answer.status === 404) return undefined;
+    if (answer.status !== 200) throw new Error(`peer ${peer} answered ${answer.status}`);
+    return answer.body as Entry;
+  }
+
+  async #askPeer(
+    peer: RegionId,
+    method: string,
+    target: string,
+    budgetMs: number,
+    body?: unknown,
+  ): Promise<{ status: number; body: unknown }> {
+    const answer = await this.peers.send(peer, {
+      method,
+      target,
+      headers: { 'content-type': 'application/json' },
+      body: body === undefined ? undefined : new TextEncoder().encode(JSON.stringify(body)),
+      budgetMs,
+    });
+    if (answer.kind === 'unreachable') throw new Error(`peer ${peer}: ${answer.code}`);
+    const text = await new Response(answer.body).text();
+    return { status: answer.status, body: text === '' ? undefined : JSON.parse(text) };
+  }
+
+  #questionMs(visit: Visit): number {
+    return Math.min(QUESTION_MS_MAX, visit.deadlineMs - this.now());
+  }
+}
+
+/** A chosen id on its way to being stored. */
+export type Claim = { id: string; used: 'no' | 'yes' | 'unknown' };
+
+class HomeData implements Data {
+  protected edge: Edge;
+  protected visit: Visit;
+  #c: Ctx;
+
+  constructor(edge: Edge, c: Ctx, visit: Visit) {
+    this.edge = edge;
+    this.visit = visit;
+    this.#c = c;
+  }
+
+  async read<T>(query: (sql: Sql) => Promise<T>): Promise<T> {
+    const { edge, visit } = this;
+    const startedAtMs = edge.now();
+    const floor = visit.session.floors.get(edge.here);
+    const value = await edge.database.read(visit, floor, query, this.raise);
+    visit.timed('sql', edge.now() - startedAtMs);
+    return value;
+  }
+
+  async write<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
+    const { edge, visit } = this;
+    if (isRead(this.#c, visit)) throw new Refusal({ kind: 'read-only-route' });
+    const startedAtMs = edge.now();
+    const value = await edge.database.write(visit, work, this.raise);
+    visit.timed('sql', edge.now() - startedAtMs);
+    return value;
+  }
+
+  protected raise = (position: Position): void => {
+    this.visit.session = raise(this.visit.session, this.edge.here, position);
+  };
+}
+
+/** The first write of a newcomer also makes this region its home, or neither happens. */
+class NewcomerData extends HomeData {
+  #key: string;
+  #claim: Claim | undefined;
+  #settled = false;
+
+  constructor(edge: Edge, c: Ctx, visit: Visit, key: string, claim: Claim | undefined) {
+    super(edge, c, visit);
+    this.#key = key;
+    this.#claim = claim;
+  }
+
+  override async write<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
+    if (this.#settled) return super.write(work);
+    const { edge, visit } = this;
+    const key = Buffer.from(this.#key, 'base64url');
+    const claim = this.#claim?.id ?? null;
+    try {
+      const value = await super.write(async (sql) => {
+        await sql`select domicile.settle(${key}, ${claim}::uuid)`;
+        return work(sql);
+      });
+      this.#settled = true;
+      if (this.#claim !== undefined) this.#claim.used = 'yes';
+      edge.directory.learn(this.#key, edge.here, 1);
+      edge.bindSession(visit, this.#key, edge.here, 1);
+      return value;
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      const { failure } = error;
+      if (failure.kind === 'write-outcome-unknown' && this.#claim !== undefined) {
+        this.#claim.used = 'unknown';
+      }
+      if (failure.kind === 'conflict' && failure.constraint === 'directory_pkey') {
+        const { home } = await edge.homeOf(visit, this.#key);
+        throw new Refusal({ kind: 'subject-exists', home });
+      }
+      throw error;
+    }
+  }
+}
+
+/** Mirrors and reference data of another region, through a login that can see nothing else. */
+class AbroadData implements Data {
+  #edge: Edge;
+  #visit: Visit;
+  #seen: MirrorSighting;
+
+  constructor(edge: Edge, visit: Visit, seen: MirrorSighting) {
+    this.#edge = edge;
+    this.#visit = visit;
+    this.#seen = seen;
+  }
+
+  async read<T>(query: (sql: Sql) => Promise<T>): Promise<T> {
+    const visit = this.#visit;
+    const edge = this.#edge;
+    const seen = this.#seen;
+    visit.decision = { kind: 'serve', node: seen.node, rung: 'mirror' };
+    const startedAtMs = edge.now();
+    const value = await edge.database.readAbroad(visit, seen, query);
+    visit.timed('sql', edge.now() - startedAtMs);
+    visit.stalenessMs = seen.ageMs + (edge.now() - seen.seenAtMs);
+    return value;
+  }
+
+  write(): Promise<never> {
+    return Promise.reject(new Refusal({ kind: 'read-only-route' }));
+  }
+}
+
+function reached(at: Position, floor: Position): boolean {
+  return at.systemId === floor.systemId && at.timeline === floor.timeline && at.lsn >= floor.lsn;
+}
+
+function refusalOf(refused: Extract<Placement, { kind: 'refused' }>) {
+  switch (refused.because) {
+    case 'unknown-country':
+      return { kind: 'unknown-country', country: refused.country } as const;
+    case 'no-jurisdiction':
+      return placementRefused(`No jurisdiction of the policy has the country ${refused.country}.`);
+    case 'unknown-attribute':
+      return placementRefused(`The policy declares no attribute "${refused.attribute}".`);
+    case 'missing-attribute':
+      return placementRefused(`The policy needs to know "${refused.attribute}".`);
+    case 'unknown-value':
+      return placementRefused(
+        `"${refused.attribute}" must be one of ${refused.allowed.join(', ')}.`,
+      );
+    case 'no-rule':
+      return placementRefused('No placement rule matches.');
+    case 'outside-jurisdiction':
+      return placementRefused(
+        `Rule "${refused.rule}" says "${refused.home}", which jurisdiction "${refused.jurisdiction}" does not allow.`,
+      );
+  }
+}
+
+function placementRefused(why: string) {
+  return { kind: 'placement-refused', why } as const;
+}
+
+const COOKIE = new RegExp(`(?:^|;\\s*)${SESSION_COOKIE}=([^;]*)`);
+
+function cookieOf(header: string | undefined): string | undefined {
+  return header === undefined ? undefined : COOKIE.exec(header)?.[1];
+}
+
+function headersOf(c: Ctx): Record<string, string> {
+  const headers: Record<string, string> = {};
+  c.req.raw.headers.forEach((value, name) => {
+    if (name !== HOP_HEADER) headers[name] = value;
+  });
+  return headers;
+}
+
+/** Path and query in normal form, which both ends of a hop can compute. */
+export function targetOf(url: string): string {
+  const { pathname, search } = new URL(url);
+  return pathname + search;
+}

@@ -1,0 +1,71 @@
+import { randomBytes } from 'node:crypto';
+import { expect, test } from 'vitest';
+import { type Hop, type HopContent, HopGuard, signHop } from './hop.ts';
+
+const key = randomBytes(32);
+const hop: Hop = { from: 'asia', to: 'eu', sender: 'abc', number: 1, budgetMs: 1_900 };
+const content: HopContent = {
+  method: 'POST',
+  target: '/users/u1/orders?x=1',
+  session: 'AbC',
+  cookie: undefined,
+  body: new TextEncoder().encode('{"a":1}'),
+};
+
+test('a signed hop is genuine and says where it came from', () => {
+  expect(new HopGuard('eu', key).check(signHop(hop, content, key), content)).toEqual({
+    kind: 'genuine',
+    hop,
+  });
+});
+
+test.each<[string, Partial<HopContent>]>([
+  ['method', { method: 'PUT' }],
+  ['path', { target: '/users/u2/orders?x=1' }],
+  ['session', { session: 'AbD' }],
+  ['cookie', { cookie: 'domicile-session=x' }],
+  ['body', { body: new TextEncoder().encode('{"a":2}') }],
+  ['missing body', { body: undefined }],
+])('a hop whose %s was altered is refused', (_what, altered) => {
+  const verdict = new HopGuard('eu', key).check(signHop(hop, content, key), {
+    ...content,
+    ...altered,
+  });
+  expect(verdict).toEqual({ kind: 'refused', why: 'the signature does not fit the request' });
+});
+
+test('a longer budget than was signed is refused', () => {
+  const signed = signHop(hop, content, key).replace(';1900;', ';9900;');
+  expect(new HopGuard('eu', key).check(signed, content).kind).toBe('refused');
+});
+
+test('a key of nobody signs nothing', () => {
+  const verdict = new HopGuard('eu', key).check(signHop(hop, content, randomBytes(32)), content);
+  expect(verdict.kind).toBe('refused');
+});
+
+test('a hop for another region is refused by name', () => {
+  const verdict = new HopGuard('us', key).check(signHop(hop, content, key), content);
+  expect(verdict).toEqual({ kind: 'refused', why: 'signed for "eu", received in "us"' });
+});
+
+test.each(['', 'v1', 'v2;a;b;c;1;1;x', 'v1;a;b;c;1;1;x;y', ';;;;;;;;;'])(
+  '%j is no hop',
+  (header) => {
+    expect(new HopGuard('eu', key).check(header, content).kind).toBe('refused');
+  },
+);
+
+test('the same hop counts once, in whatever order hops arrive', () => {
+  const guard = new HopGuard('eu', key);
+  const arrives = (number: number) =>
+    guard.check(signHop({ ...hop, number }, content, key), content).kind;
+  expect([3, 1, 2].map(arrives)).toEqual(['genuine', 'genuine', 'genuine']);
+  expect([1, 2, 3].map(arrives)).toEqual(['refused', 'refused', 'refused']);
+  expect(arrives(10_000)).toBe('genuine');
+  expect(arrives(10_000 - 4_095)).toBe('genuine');
+  expect(arrives(10_000 - 4_096)).toBe('refused');
+  expect(arrives(10_000)).toBe('refused');
+  expect(arrives(14_096)).toBe('genuine');
+  expect(arrives(10_001)).toBe('genuine');
+});

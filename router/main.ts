@@ -1,0 +1,115 @@
+#!/usr/bin/env node
+/**
+ * The command `domicile`: the one place where the router meets environment, clock and terminal.
+ */
+import { resolve } from 'node:path';
+import { performance } from 'node:perf_hooks';
+import { fileURLToPath } from 'node:url';
+import { styleText } from 'node:util';
+import { Command } from 'commander';
+import { CannotStart } from '../regions/local/cannot-start.ts';
+import { settingsHelp } from './config.ts';
+import { down } from './down-command.ts';
+import { startEdge } from './edge-command.ts';
+import { ProvisionError } from './provision.ts';
+import { up } from './up-command.ts';
+
+const STOREFRONT = fileURLToPath(new URL('../examples/storefront/app.ts', import.meta.url));
+const ROOT = resolve('.domicile');
+
+const print = (line: string) => process.stdout.write(`${line}\n`);
+
+function complain(command: string, complaints: readonly string[]): void {
+  process.stderr.write(`domicile ${command}: cannot start\n`);
+  for (const complaint of complaints) process.stderr.write(`  ${complaint}\n`);
+  process.exitCode = 1;
+}
+
+/** Resolves with the first signal that asks this process to end; a second one ends it at once. */
+function askedToEnd(): AbortSignal {
+  const controller = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(signal, () => {
+      if (controller.signal.aborted && signal === 'SIGINT') {
+        print('Ending without waiting; the next start recovers what is left.');
+        process.exit(130);
+      }
+      controller.abort(signal);
+    });
+  }
+  return controller.signal;
+}
+
+const program = new Command('domicile')
+  .description('Keeps each user’s data in its legal home, over ordinary Postgres.')
+  .version('0.1.0');
+
+program
+  .command('up')
+  .description('run three regions, their edges and an app on this machine')
+  .option('--app <file>', 'the app module', STOREFRONT)
+  .option('--policy <file>', 'the residency policy (default: residency.yaml beside the app)')
+  .option('--regions <file>', 'the regions (default: regions.yaml beside the app)')
+  .option('--root <folder>', 'where data and logs are kept', ROOT)
+  .option('--base-port <port>', 'move all ports to consecutive ones from here')
+  .option('--wan', 'give the links between regions their real latency')
+  .option('--seed', 'load the app’s sample data through its edges')
+  .option('--not-durable', 'faster: data survives crashes of processes, not of the machine')
+  .action(async (options) => {
+    const ending = askedToEnd();
+    const outcome = await up({
+      ...options,
+      durable: options.notDurable !== true,
+      environment: process.env,
+      now: () => performance.now(),
+      print,
+      ending,
+    });
+    if (outcome.kind === 'refused') complain('up', outcome.complaints);
+  });
+
+program
+  .command('down')
+  .description('end a local world, or what a killed one left running')
+  .option('--root <folder>', 'where data and logs are kept', ROOT)
+  .option('--wipe', 'remove its data as well')
+  .action(async ({ root, wipe }) => {
+    await down({ root, wipe: wipe === true, print });
+  });
+
+program
+  .command('edge')
+  .description('run one edge')
+  .requiredOption('--region <id>', 'the region it stands in')
+  .requiredOption('--app <file>', 'the app module: a Hono app as default export')
+  .option('--policy <file>', 'the residency policy (default: residency.yaml beside the app)')
+  .option('--regions <file>', 'the regions (default: regions.yaml beside the app)')
+  .option('--name <edge>', 'which of the region’s edges this is (default: the first)')
+  .option('--listen <host:port>', 'where to listen (default: its address in the regions file)')
+  .addHelpText('after', `\nEnvironment:\n${settingsHelp()}`)
+  .action(async (options) => {
+    const ending = askedToEnd();
+    // A local world's edge must not outlive the world.
+    process.on('disconnect', () => process.exit(0));
+    const started = await startEdge(options, {
+      environment: process.env,
+      now: () => performance.now(),
+      wallClock: Date.now,
+      log: (line) => print(JSON.stringify({ at: new Date().toISOString(), ...line })),
+    });
+    if ('complaints' in started) return complain('edge', started.complaints);
+    print(`edge of ${options.region} serves on ${started.address}`);
+    process.send?.('ready');
+    ending.addEventListener('abort', () => {
+      void started.stop().then(() => process.exit(0));
+    });
+  });
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  // What a person can mend is said in words; everything else is a bug and keeps its stack.
+  if (!(error instanceof CannotStart) && !(error instanceof ProvisionError)) throw error;
+  process.stderr.write(`${styleText('red', 'domicile:')} ${error.message}\n`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,317 @@
+/**
+ * How does a failure look over HTTP?
+ *
+ * As RFC 9457 problem details. Every kind of failure has one case here, one heading in
+ * `docs/problems.md`, and says whether asking again is safe. Nothing else writes an error response.
+ */
+import { HTTPException } from 'hono/http-exception';
+import type { PassedOver } from '../policies/place-read.ts';
+import type { RegionId } from '../regions/catalogue.ts';
+
+/**
+ * - `safe`: nothing happened, or the method is safe; send the same request again.
+ * - `after-change`: the same request would fail the same way; change what the problem names.
+ * - `same-key-only`: it may have happened; look first, or retry under an idempotency key.
+ */
+export type Retry = 'safe' | 'after-change' | 'same-key-only';
+
+export type Failure =
+  | { kind: 'not-found' }
+  | { kind: 'method-not-allowed'; allowed: readonly string[] }
+  | { kind: 'malformed-json'; why: string }
+  | { kind: 'invalid-request'; complaints: readonly { path: string; message: string }[] }
+  | { kind: 'body-too-large'; bytesMax: number }
+  | { kind: 'unknown-country'; country: string }
+  | { kind: 'placement-refused'; why: string }
+  | { kind: 'home-not-yours-to-choose'; asked: RegionId; home: RegionId; rule: string }
+  | { kind: 'unknown-subject' }
+  | { kind: 'subject-exists'; home: RegionId }
+  | { kind: 'session-token-malformed'; why: string }
+  | { kind: 'session-token-forged' }
+  | { kind: 'session-token-foreign' }
+  | { kind: 'session-floor-unmet'; region: RegionId; passedOver: readonly PassedOver[] }
+  | { kind: 'home-unreachable'; home: RegionId }
+  | { kind: 'home-unknown'; silent: readonly RegionId[] }
+  | { kind: 'claim-undecided'; silent: readonly RegionId[] }
+  | { kind: 'region-unavailable'; region: RegionId; passedOver: readonly PassedOver[] }
+  | { kind: 'write-outcome-unknown' }
+  | { kind: 'write-not-applied'; why: string }
+  | { kind: 'deadline-exceeded' }
+  | { kind: 'overloaded' }
+  | { kind: 'conflict'; constraint: string | undefined }
+  | { kind: 'constraint-violated'; constraint: string | undefined }
+  | { kind: 'hop-refused'; why: string }
+  | { kind: 'misdirected'; home: RegionId | undefined }
+  | { kind: 'read-only-route' }
+  | { kind: 'undeclared-in-policy'; what: string }
+  | { kind: 'internal' };
+
+type Description = {
+  status: number;
+  title: string;
+  detail: string;
+  retry: Retry;
+  /** Members beside the standard ones, named in docs/problems.md. */
+  [extension: string]: unknown;
+};
+
+/** Problem types are headings of this page; a relative reference keeps them true offline. */
+export const CATALOGUE = '/docs/problems.md';
+
+export function problem(failure: Failure): Response {
+  const { status, ...rest } = describe(failure);
+  const headers = {
+    'content-type': 'application/problem+json',
+    // An answer about a person is nobody's to keep, a refusal included.
+    'cache-control': 'private, no-store',
+    ...(failure.kind === 'method-not-allowed' && { allow: failure.allowed.join(', ') }),
+    ...(failure.kind === 'overloaded' && { 'retry-after': '1' }),
+  };
+  const body = { type: `${CATALOGUE}#${failure.kind}`, status, ...rest };
+  return new Response(JSON.stringify(body), { status, headers });
+}
+
+/** Thrown through a handler to end its request with a problem. */
+export class Refusal extends HTTPException {
+  readonly failure: Failure;
+  constructor(failure: Failure) {
+    super(describe(failure).status as ConstructorParameters<typeof HTTPException>[0], {
+      message: failure.kind,
+    });
+    this.name = 'Refusal';
+    this.failure = failure;
+  }
+  override getResponse(): Response {
+    return problem(this.failure);
+  }
+}
+
+function describe(failure: Failure): Description {
+  switch (failure.kind) {
+    case 'not-found':
+      return {
+        status: 404,
+        title: 'No such route',
+        detail: 'This app has no route of that path.',
+        retry: 'after-change',
+      };
+    case 'method-not-allowed':
+      return {
+        status: 405,
+        title: 'The route does not take this method',
+        detail: `It takes ${failure.allowed.join(', ')}.`,
+        retry: 'after-change',
+        allowed: failure.allowed,
+      };
+    case 'malformed-json':
+      return {
+        status: 400,
+        title: 'The body is not JSON',
+        detail: failure.why,
+        retry: 'after-change',
+      };
+    case 'invalid-request':
+      return {
+        status: 422,
+        title: 'The request does not have the expected shape',
+        detail: failure.complaints.map(({ path, message }) => `${path}: ${message}`).join('; '),
+        retry: 'after-change',
+        complaints: failure.complaints,
+      };
+    case 'body-too-large':
+      return {
+        status: 413,
+        title: 'The body is too large',
+        detail: `At most ${failure.bytesMax} bytes are taken.`,
+        retry: 'after-change',
+        bytesMax: failure.bytesMax,
+      };
+    case 'unknown-country':
+      return {
+        status: 422,
+        title: 'No such country',
+        detail: `"${failure.country}" is not an ISO 3166-1 alpha-2 code, such as DE or JP.`,
+        retry: 'after-change',
+      };
+    case 'placement-refused':
+      return {
+        status: 422,
+        title: 'The policy gives this subject no home',
+        detail: failure.why,
+        retry: 'after-change',
+      };
+    case 'home-not-yours-to-choose':
+      return {
+        status: 403,
+        title: 'The policy, not the caller, chooses the home',
+        detail: `The home "${failure.asked}" was asked for; rule "${failure.rule}" places this subject in "${failure.home}". Nothing was stored.`,
+        retry: 'after-change',
+        asked: failure.asked,
+        home: failure.home,
+        rule: failure.rule,
+      };
+    case 'unknown-subject':
+      return {
+        status: 404,
+        title: 'No such subject',
+        detail: 'Every region was asked and none has a subject of this id.',
+        retry: 'after-change',
+      };
+    case 'subject-exists':
+      return {
+        status: 409,
+        title: 'The subject exists already',
+        detail: `It is at home in "${failure.home}". Nothing was stored.`,
+        retry: 'after-change',
+        home: failure.home,
+      };
+    case 'session-token-malformed':
+      return {
+        status: 400,
+        title: 'The session token is not one',
+        detail: `${failure.why}. Send it as it was received, or leave it out and lose its guarantees.`,
+        retry: 'after-change',
+      };
+    case 'session-token-forged':
+      return {
+        status: 401,
+        title: 'The session token was not issued here',
+        detail: 'Its signature fits no live key. Leave it out to begin a new session.',
+        retry: 'after-change',
+      };
+    case 'session-token-foreign':
+      return {
+        status: 403,
+        title: 'The session token is of another subject',
+        detail: 'A token serves only the subject that it was issued for.',
+        retry: 'after-change',
+      };
+    case 'session-floor-unmet':
+      return {
+        status: 503,
+        title: 'No copy here has what this session has seen',
+        detail: `No node of "${failure.region}" could show the session's last state within the budget, and an older one is not served.`,
+        retry: 'safe',
+        region: failure.region,
+        passedOver: failure.passedOver,
+      };
+    case 'home-unreachable':
+      return {
+        status: 503,
+        title: 'The home region does not answer',
+        detail: `The data is at home in "${failure.home}" and is served from nowhere else. Nothing was changed.`,
+        retry: 'safe',
+        home: failure.home,
+      };
+    case 'home-unknown':
+      return {
+        status: 503,
+        title: 'The home of this subject could not be found out',
+        detail: `This region has not heard of the subject, and ${list(failure.silent)} did not answer.`,
+        retry: 'safe',
+        silent: failure.silent,
+      };
+    case 'claim-undecided':
+      return {
+        status: 503,
+        title: 'The id could not be claimed',
+        detail: `A chosen id must be unique in all regions, which takes a majority of them; ${list(failure.silent)} did not answer. Nothing was stored. Without an id of your own choice no other region is asked.`,
+        retry: 'safe',
+        silent: failure.silent,
+      };
+    case 'region-unavailable':
+      return {
+        status: 503,
+        title: 'The home region has no node that can serve this',
+        detail: `No node of "${failure.region}" can take the request now. Nothing was changed.`,
+        retry: 'safe',
+        region: failure.region,
+        passedOver: failure.passedOver,
+      };
+    case 'write-outcome-unknown':
+      // The link died after COMMIT left us, so "it failed" would be a guess.
+      return {
+        status: 504,
+        title: 'The write may have happened',
+        detail: 'The connection ended before the outcome was known. Read before writing again.',
+        retry: 'same-key-only',
+      };
+    case 'write-not-applied':
+      return {
+        status: 503,
+        title: 'The write did not happen',
+        detail: `${failure.why}. Nothing was changed.`,
+        retry: 'safe',
+      };
+    case 'deadline-exceeded':
+      return {
+        status: 504,
+        title: 'The read took too long',
+        detail: 'The request used up its budget of time. Nothing was changed.',
+        retry: 'safe',
+      };
+    case 'overloaded':
+      return {
+        status: 503,
+        title: 'Too many requests wait already',
+        detail: 'The request was turned away before any work was done.',
+        retry: 'safe',
+      };
+    case 'conflict':
+      return {
+        status: 409,
+        title: 'The write conflicts with what is stored',
+        detail: `Constraint "${failure.constraint ?? 'unnamed'}" stands against it. Nothing was changed.`,
+        retry: 'after-change',
+        constraint: failure.constraint,
+      };
+    case 'constraint-violated':
+      return {
+        status: 422,
+        title: 'The values break a rule of the schema',
+        detail: `Constraint "${failure.constraint ?? 'unnamed'}" stands against it. Nothing was changed.`,
+        retry: 'after-change',
+        constraint: failure.constraint,
+      };
+    case 'hop-refused':
+      return {
+        status: 401,
+        title: 'The hop between edges is not genuine',
+        detail: failure.why,
+        retry: 'after-change',
+      };
+    case 'misdirected':
+      return {
+        status: 421,
+        title: 'This region is not the home',
+        detail: `A request is forwarded once. This edge finds the home in "${failure.home ?? 'no region'}".`,
+        retry: 'safe',
+        home: failure.home,
+      };
+    case 'read-only-route':
+      return {
+        status: 500,
+        title: 'The handler tried to write in a read route',
+        detail: 'GET and HEAD get a connection that cannot write. Mark the route with writes().',
+        retry: 'after-change',
+      };
+    case 'undeclared-in-policy':
+      return {
+        status: 500,
+        title: 'The policy does not declare this',
+        detail: `${failure.what} is not in the policy, so it is served nowhere.`,
+        retry: 'after-change',
+      };
+    case 'internal':
+      return {
+        status: 500,
+        title: 'The app failed',
+        detail: 'The edge logged the reason. Whether anything was changed, the app has to say.',
+        retry: 'same-key-only',
+      };
+  }
+}
+
+function list(regions: readonly RegionId[]): string {
+  return regions.map((region) => `"${region}"`).join(' and ');
+}

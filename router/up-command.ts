@@ -1,0 +1,143 @@
+/**
+ * `domicile up`: the local world in a terminal.
+ *
+ * Says each step while it does it, then what to try, then stays until it is asked to end.
+ */
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import type { Catalogue } from '../regions/catalogue.ts';
+import { fromBasePort } from '../regions/local/catalogue-ports.ts';
+import type { ChildExit } from '../regions/local/child-process.ts';
+import { besideApp, readFiles } from './read-files.ts';
+import { startWorld, type World } from './world.ts';
+
+export type UpOptions = {
+  app: string;
+  policy?: string;
+  regions?: string;
+  root: string;
+  basePort?: string;
+  wan?: boolean;
+  seed?: boolean;
+  durable: boolean;
+  environment: Readonly<Record<string, string | undefined>>;
+  /** Monotonic milliseconds. */
+  now: () => number;
+  print: (line: string) => void;
+  ending: AbortSignal;
+};
+
+export type UpOutcome = { kind: 'ended' } | { kind: 'refused'; complaints: readonly string[] };
+
+export async function up(options: UpOptions): Promise<UpOutcome> {
+  const { print, now, ending } = options;
+  const startedAtMs = now();
+  const files = besideApp(resolve(options.app), options);
+  const read = await readFiles(files);
+  if ('complaints' in read) return { kind: 'refused', complaints: read.complaints };
+  const catalogue = moved(read.catalogue, options.basePort);
+  if (catalogue === undefined) {
+    return {
+      kind: 'refused',
+      complaints: [`--base-port  "${options.basePort}" leaves no room below 65536`],
+    };
+  }
+  const seconds = () => `${((now() - startedAtMs) / 1000).toFixed(1).padStart(5)} s`;
+  const report = (step: string) => print(`${seconds()}  ${step}`);
+  let ready = false;
+  const world = await startWorld({
+    root: options.root,
+    files,
+    catalogue,
+    policy: read.policy,
+    durable: options.durable,
+    wan: options.wan === true,
+    environment: options.environment,
+    report,
+    onExit: (name, exit) => {
+      if (ready && !ending.aborted) report(ended(name, exit, options.root));
+    },
+    signal: ending,
+  });
+  ready = true;
+  report('ready');
+  try {
+    if (options.seed === true) await seed(files.app, world, options);
+    for (const line of welcome(catalogue)) print(line);
+    await new Promise<void>((resolveEnd) => {
+      if (ending.aborted) resolveEnd();
+      ending.addEventListener('abort', () => resolveEnd());
+    });
+  } finally {
+    print('');
+    report('ending edges, then airlocks, primaries and replicas');
+    await world.stop();
+    report(`ended; the data stays in ${options.root}`);
+  }
+  return { kind: 'ended' };
+}
+
+function moved(catalogue: Catalogue, base: string | undefined): Catalogue | undefined {
+  if (base === undefined) return catalogue;
+  const port = /^\d{1,5}$/.test(base) ? Number(base) : Number.NaN;
+  return port > 0 && port < 65_500 ? fromBasePort(catalogue, port) : undefined;
+}
+
+function ended(name: string, { code, signal }: ChildExit, root: string): string {
+  const how = signal === null ? `with status ${code}` : `by ${signal}`;
+  return `${name} ended ${how}; its log is below ${root}. Start again to recover it.`;
+}
+
+/** The sample data goes through the edges like everybody's; the app folder's `seed.ts` knows it. */
+async function seed(app: string, world: World, { print, ending }: UpOptions): Promise<void> {
+  const script = join(dirname(app), 'seed.ts');
+  if (!existsSync(script)) {
+    print(`There is no ${script}, so nothing is seeded.`);
+    return;
+  }
+  const edges = [...world.catalogue.regions.values()].map(
+    ({ id, edges: [edge] }) => `${id}=${edge?.url}`,
+  );
+  const child = spawn(process.execPath, [script, ...edges], {
+    stdio: ['ignore', 'inherit', 'inherit'],
+    signal: ending,
+  });
+  await new Promise<void>((done) => {
+    child.on('error', () => done());
+    child.on('exit', () => done());
+  });
+}
+
+function welcome(catalogue: Catalogue): string[] {
+  const regions = [...catalogue.regions.values()];
+  const at = (id: string) => catalogue.regions.get(id)?.edges[0]?.url ?? regions[0]?.edges[0]?.url;
+  const [us, eu, asia] = [at('us'), at('eu'), at('asia')];
+  const json = `-H 'content-type: application/json'`;
+  return [
+    '',
+    ...regions.map(
+      ({ id, title, edges, nodes, airlock }) =>
+        `  ${id.padEnd(6)} ${edges.map(({ url }) => url).join(' ')}   Postgres ${nodes.map(({ port }) => port).join(', ')}, airlock ${airlock.port}   ${title}`,
+    ),
+    '',
+    'Five lines to try in another terminal:',
+    '',
+    '  # A user from Germany signs up in Asia. The policy, not the place, decides: home is eu.',
+    `  curl -i ${asia}/users ${json} -d '{"id":"ada","displayName":"Ada","email":"ada@example.org","country":"DE"}'`,
+    '',
+    '  # Her order is written in eu, wherever it was placed. Keep the session it answers with.',
+    `  curl -i -c jar -b jar ${us}/users/ada/orders ${json} -d '{"items":[{"product":"lamp-brass","quantity":1}]}'`,
+    '',
+    '  # She reads her own write at every edge; look at Domicile-Served-By and Domicile-Decision.',
+    `  curl -i -c jar -b jar ${eu}/users/ada/orders`,
+    '',
+    '  # Products are at home in us and read everywhere from the region’s own copy.',
+    `  curl -i ${asia}/products`,
+    '',
+    '  # Nobody chooses a home against the policy.',
+    `  curl -i ${us}/users ${json} -d '{"displayName":"Bo","email":"bo@example.org","country":"SE","home":"us"}'`,
+    '',
+    'Ctrl-C ends everything that was started here.',
+  ];
+}

@@ -1,0 +1,133 @@
+/**
+ * What happened to this one request, and how is it told?
+ *
+ * A visit collects the decision, the options passed over, the node that served and the session
+ * while the request runs. When the response is ready, it becomes the `Domicile-*` headers, in one
+ * place, so that every answer carries them: a refusal and a 404 as much as a read.
+ */
+import type { PassedOver, Rung } from '../policies/place-read.ts';
+import { NO_SESSION, type Session } from '../policies/session.ts';
+import type { RegionId } from '../regions/catalogue.ts';
+import type { PeerBody } from './peers.ts';
+
+export type Decision =
+  | { kind: 'serve'; node: string; rung: Rung | 'mirror' }
+  | { kind: 'forward'; to: RegionId }
+  | { kind: 'refuse'; because: string }
+  /** The answer needed no data: an unknown route, a health check. */
+  | { kind: 'answer' };
+
+export const SESSION_HEADER = 'domicile-session';
+export const SESSION_COOKIE = 'domicile-session';
+
+/** Fields that each edge writes for itself; of a relayed answer they are combined. */
+const OWN_FIELDS: ReadonlySet<string> = new Set([
+  'domicile-served-by',
+  'domicile-decision',
+  'domicile-home',
+  'domicile-staleness-ms',
+  'server-timing',
+]);
+
+export class Visit {
+  readonly region: RegionId;
+  /** Monotonic milliseconds. */
+  readonly arrivedAtMs: number;
+  /** When the answer must be out; travels with a hop as what is left of it. */
+  readonly deadlineMs: number;
+  /** The region whose edge sent this request on; undefined when it came from a client. */
+  readonly hopFrom: RegionId | undefined;
+
+  decision: Decision = { kind: 'answer' };
+  passedOver: readonly PassedOver[] = [];
+  home: RegionId | undefined;
+  /** Upper bound of the age of what was served, in milliseconds. */
+  stalenessMs: number | undefined;
+  /** Whether the handler may write; undefined follows the method. */
+  access: 'read' | 'write' | undefined;
+
+  session: Session = NO_SESSION;
+  /** The session as the client sent it, and as what word. */
+  sessionBefore: Session = NO_SESSION;
+  token: string | undefined;
+
+  /** What the home edge said of itself, once its answer is being relayed. */
+  #relayed = new Map<string, string>();
+  #timings = '';
+
+  constructor(
+    region: RegionId,
+    arrivedAtMs: number,
+    deadlineMs: number,
+    hopFrom: RegionId | undefined,
+  ) {
+    this.region = region;
+    this.arrivedAtMs = arrivedAtMs;
+    this.deadlineMs = deadlineMs;
+    this.hopFrom = hopFrom;
+  }
+
+  /** Adds one metric to `Server-Timing`. */
+  timed(name: string, ms: number): void {
+    this.#timings += `${name};dur=${ms.toFixed(2)}, `;
+  }
+
+  #serverTiming(nowMs: number): string {
+    return `${this.#timings}${this.region};dur=${(nowMs - this.arrivedAtMs).toFixed(2)}`;
+  }
+
+  /** The home's answer as this edge's answer; what the home said of itself is kept for the stamp. */
+  relay(status: number, headers: readonly [string, string][], body: PeerBody): Response {
+    const passed = new Headers();
+    for (const [name, value] of headers) {
+      if (OWN_FIELDS.has(name)) this.#relayed.set(name, value);
+      else passed.append(name, value);
+    }
+    return new Response(body, { status, headers: passed });
+  }
+
+  /** The header fields that every answer carries. */
+  fields(nowMs: number): [string, string][] {
+    const relayed = (name: string) => this.#relayed.get(name);
+    const fields: [string, string][] = [
+      ['domicile-served-by', relayed('domicile-served-by') ?? this.#servedBy()],
+      ['domicile-decision', joined(this.#decision(), relayed('domicile-decision'))],
+      ['server-timing', joined(this.#serverTiming(nowMs), relayed('server-timing'))],
+    ];
+    const home = relayed('domicile-home') ?? this.home;
+    if (home !== undefined) fields.push(['domicile-home', home]);
+    const staleness =
+      relayed('domicile-staleness-ms') ??
+      (this.stalenessMs === undefined ? undefined : String(Math.ceil(this.stalenessMs)));
+    if (staleness !== undefined) fields.push(['domicile-staleness-ms', staleness]);
+    return fields;
+  }
+
+  #servedBy(): string {
+    return this.decision.kind === 'serve' ? `${this.region}/${this.decision.node}` : this.region;
+  }
+
+  /** One member of the `Domicile-Decision` list, in the syntax of RFC 9651 structured fields. */
+  #decision(): string {
+    const { decision } = this;
+    const passed = this.passedOver.length === 0 ? '' : `;passed-over="${this.#passedOver()}"`;
+    switch (decision.kind) {
+      case 'serve':
+        return `serve;node=${decision.node};rung=${decision.rung}${passed}`;
+      case 'forward':
+        return `forward;to=${decision.to}`;
+      case 'refuse':
+        return `refuse;because=${decision.because}${passed}`;
+      case 'answer':
+        return 'answer';
+    }
+  }
+
+  #passedOver(): string {
+    return this.passedOver.map(({ node, because }) => `${node}:${because}`).join(' ');
+  }
+}
+
+function joined(ours: string, theirs: string | undefined): string {
+  return theirs === undefined ? ours : `${ours}, ${theirs}`;
+}

@@ -1,0 +1,175 @@
+/**
+ * What are this region's nodes doing now?
+ *
+ * Looks at each node four times a second and writes what it saw to the sightings; beats the pulse
+ * that travels to the peers. A node that does not answer costs its own look only.
+ */
+import type { RegionId } from '../regions/catalogue.ts';
+import { lsnFromPostgres } from '../regions/position.ts';
+import type { Sql } from '../regions/postgres.ts';
+import type { Sightings } from '../regions/sighting.ts';
+import type { RegionDatabase } from './region-database.ts';
+
+export type WatchOptions = {
+  here: RegionId;
+  database: RegionDatabase;
+  sightings: Sightings;
+  now: () => number;
+  everyMs: number;
+  /** A look that takes longer is given up; the node's sighting ages meanwhile. */
+  timeoutMs: number;
+};
+
+type NodeRow = {
+  standby: boolean;
+  lsn: string | null;
+  timeline: number | null;
+  system_id: string;
+};
+type PulseRow = {
+  region: string;
+  system_id: string;
+  timeline: number;
+  lsn: string;
+  age_ms: number;
+};
+
+export class Watch {
+  #options: WatchOptions;
+  #stopped = false;
+  #timers = new Set<NodeJS.Timeout>();
+  #looks = new Set<Promise<void>>();
+
+  constructor(options: WatchOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves after the first look at every node, whatever it showed. */
+  async start(): Promise<void> {
+    await Promise.all(this.#options.database.nodes.map((node) => this.#keepLooking(node)));
+    void this.#keepBeating();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    for (const timer of this.#timers) clearTimeout(timer);
+    await Promise.allSettled(this.#looks);
+  }
+
+  async #keepLooking(node: string): Promise<void> {
+    await this.#track(this.#look(node));
+    this.#again(() => this.#keepLooking(node));
+  }
+
+  async #keepBeating(): Promise<void> {
+    const { database, timeoutMs } = this.#options;
+    // A pulse that is not acknowledged is a commit that hangs; the next one waits for this one.
+    await this.#track(
+      database
+        .onPrimary((sql) => sql`select domicile.pulse()`, timeoutMs)
+        .then(
+          () => undefined,
+          () => undefined,
+        ),
+    );
+    this.#again(() => this.#keepBeating());
+  }
+
+  #again(task: () => Promise<void>): void {
+    if (this.#stopped) return;
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      void task();
+    }, this.#options.everyMs);
+    this.#timers.add(timer);
+  }
+
+  #track(look: Promise<void>): Promise<void> {
+    this.#looks.add(look);
+    return look.finally(() => this.#looks.delete(look));
+  }
+
+  async #look(node: string): Promise<void> {
+    const { database, sightings, now, timeoutMs } = this.#options;
+    const askedAtMs = now();
+    try {
+      await database.on(
+        node,
+        'router',
+        async (sql, incarnation) => {
+          const seen = await lookAt(sql);
+          if (seen === undefined) return;
+          sightings.record({ ...seen, node, incarnation, seenAtMs: askedAtMs });
+          const mirrorNode = seen.role === 'replica' || !hasReplica(sightings, node);
+          if (mirrorNode) await this.#lookAtPulses(node, incarnation, askedAtMs, sql);
+        },
+        timeoutMs,
+      );
+    } catch {
+      // Its last sighting stands and ages; past its limit the node is not used.
+    }
+  }
+
+  async #lookAtPulses(
+    node: string,
+    incarnation: string,
+    seenAtMs: number,
+    sql: Sql,
+  ): Promise<void> {
+    const { here, sightings } = this.#options;
+    const rows = await sql<PulseRow[]>`
+      select region, system_id::text, timeline, lsn::text,
+        extract(epoch from clock_timestamp() - at)::float8 * 1000 as age_ms
+      from domicile.pulses where region <> ${here}`;
+    for (const row of rows) {
+      sightings.recordMirror({
+        region: row.region,
+        node,
+        incarnation,
+        at: {
+          systemId: unsigned(row.system_id),
+          timeline: row.timeline,
+          lsn: lsnFromPostgres(row.lsn),
+        },
+        ageMs: Math.max(0, row.age_ms),
+        seenAtMs,
+      });
+    }
+  }
+}
+
+/** Undefined while a replica does not say which timeline it follows: then it proves nothing. */
+async function lookAt(sql: Sql) {
+  const [row] = await sql<NodeRow[]>`
+    select standby, system_id,
+      case when standby then pg_last_wal_replay_lsn() else pg_current_wal_flush_lsn() end::text
+        as lsn,
+      case when standby then (select received_tli from pg_stat_wal_receiver)
+        else ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int end
+        as timeline
+    from (
+      select pg_is_in_recovery() as standby,
+        (select system_identifier::text from pg_control_system()) as system_id
+    ) as node`;
+  if (row === undefined || row.lsn === null || row.timeline === null) return undefined;
+  return {
+    role: row.standby ? ('replica' as const) : ('primary' as const),
+    at: {
+      systemId: unsigned(row.system_id),
+      timeline: row.timeline,
+      lsn: lsnFromPostgres(row.lsn),
+    },
+  };
+}
+
+/** PostgreSQL shows the unsigned identifier as a signed bigint. */
+function unsigned(systemId: string): bigint {
+  return BigInt.asUintN(64, BigInt(systemId));
+}
+
+function hasReplica(sightings: Sightings, except: string): boolean {
+  for (const seen of sightings.all()) {
+    if (seen.role === 'replica' && seen.node !== except) return true;
+  }
+  return false;
+}

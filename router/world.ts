@@ -1,0 +1,293 @@
+/**
+ * How does a whole Domicile come to run on this machine?
+ *
+ * The clusters of every region, what must be in them, links with real distances if wanted, and one
+ * edge process a region. Each edge gets its own region's password and the catalogue as seen from
+ * its place, and nothing else.
+ */
+import { createHash } from 'node:crypto';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Policy } from '../policies/policy.ts';
+import {
+  type Catalogue,
+  type NodeAddress,
+  type RegionId,
+  roundTripMs,
+} from '../regions/catalogue.ts';
+import { edgePorts } from '../regions/local/catalogue-ports.ts';
+import { type ChildExit, type LocalChild, startChild } from '../regions/local/child-process.ts';
+import { freePorts } from '../regions/local/ports.ts';
+import { type LocalClusters, startClusters } from '../regions/local/start-clusters.ts';
+import { claimRoot } from '../regions/local/world-folder.ts';
+import { Faults, findToxiproxy, type NewProxy } from '../regions/toxiproxy.ts';
+import { edgePassword, provision, type Script } from './provision.ts';
+import type { AppFiles } from './read-files.ts';
+
+export type WorldOptions = {
+  root: string;
+  files: AppFiles;
+  catalogue: Catalogue;
+  policy: Policy;
+  /** Whether commits survive a crash of the machine; tests and demos need only processes' crashes. */
+  durable: boolean;
+  /** Every link between two regions goes through Toxiproxy and takes as long as the catalogue says. */
+  wan: boolean;
+  environment: Readonly<Record<string, string | undefined>>;
+  /** Further settings of every edge, such as DOMICILE_BUDGET_MS. */
+  edgeSettings?: Readonly<Record<string, string>>;
+  report: (step: string) => void;
+  onExit?: (name: string, exit: ChildExit) => void;
+  signal?: AbortSignal;
+};
+
+export type World = {
+  catalogue: Catalogue;
+  clusters: LocalClusters;
+  /** The edge processes, by the name that the catalogue gives them. */
+  edges: ReadonlyMap<string, LocalChild>;
+  /** Starts an edge that has ended once more, as it was. */
+  startEdge: (name: string) => Promise<void>;
+  /** The fault injector between the regions; undefined without `wan`. */
+  faults: Faults | undefined;
+  stop: () => Promise<void>;
+};
+
+const here = dirname(fileURLToPath(import.meta.url));
+const SCHEMA = join(here, '..', 'regions', 'schema');
+const MAIN = join(here, 'main.ts');
+
+/** An edge looks at its nodes before it listens; on a busy machine this takes seconds. */
+const EDGE_READY_MS = 15_000;
+/** Longer than an edge's budget: requests under way are answered. */
+const EDGE_STOP_MS = 5_000;
+
+export async function startWorld(options: WorldOptions): Promise<World> {
+  const { catalogue, files, policy, report, signal } = options;
+  const root = await claimRoot(options.root);
+  const children: LocalChild[] = [];
+  let clusters: LocalClusters | undefined;
+  const stop = async () => {
+    await Promise.all(children.map((child) => child.stop()));
+    await clusters?.stop();
+  };
+  try {
+    // Before any server, because a subscription is made through its link.
+    await mkdir(join(root, 'run'), { recursive: true });
+    const wan = options.wan ? await startWan(options, children) : undefined;
+    clusters = await startClusters({
+      root,
+      catalogue,
+      durable: options.durable,
+      report,
+      otherPorts: edgePorts(catalogue),
+      onExit: (node, code, exitSignal) => options.onExit?.(node, { code, signal: exitSignal }),
+      ...(signal !== undefined && { signal }),
+    });
+    await provisionFor(options, clusters, wan);
+    signal?.throwIfAborted();
+    const running = clusters;
+    const edges = new Map<string, LocalChild>();
+    const start = async (region: RegionId, name: string) => {
+      const child = await startOneEdge(options, running, wan, region, name);
+      children.push(child);
+      edges.set(name, child);
+    };
+    await Promise.all(
+      [...catalogue.regions.values()].flatMap(({ id, edges: named }) =>
+        named.map(({ name }) => start(id, name)),
+      ),
+    );
+    report(
+      `edges of ${[...catalogue.regions.keys()].join(', ')} serve ${basename(dirname(files.app))} under policy version ${policy.version}`,
+    );
+    const startEdge = async (name: string) => {
+      const region = [...catalogue.regions.values()].find((one) =>
+        one.edges.some((edge) => edge.name === name),
+      );
+      if (region === undefined) throw new RangeError(`no edge ${name}`);
+      await start(region.id, name);
+    };
+    return { catalogue, clusters, edges, startEdge, faults: wan?.faults, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function provisionFor(
+  { catalogue, policy, files, report }: WorldOptions,
+  clusters: LocalClusters,
+  wan: Wan | undefined,
+): Promise<void> {
+  await provision({
+    catalogue,
+    policy,
+    superuser: (node) => clusters.superuser(node),
+    primaryOf: (region) => {
+      const nodes = catalogue.regions.get(region)?.nodes ?? [];
+      const primary = nodes.find(({ name }) => clusters.role(name) === 'primary');
+      if (primary === undefined) throw new RangeError(`no primary in ${region}`);
+      return primary;
+    },
+    password: (name) => clusters.password(name),
+    passfile: (name, entries) => clusters.passfile(name, entries),
+    link: (from, to) => wan?.link(from, to) ?? { host: to.host, port: to.port },
+    migrations: await scripts('0'),
+    airlockMigrations: await scripts('airlock-'),
+    appSchema: await script(join(dirname(files.app), 'schema.sql')),
+    report,
+  });
+}
+
+async function startOneEdge(
+  { root, catalogue, files, edgeSettings, onExit }: WorldOptions,
+  clusters: LocalClusters,
+  wan: Wan | undefined,
+  region: RegionId,
+  name: string,
+): Promise<LocalChild> {
+  const own = edgePorts(catalogue).find(({ purpose }) => purpose === `edge ${name}`);
+  const regions = join(root, 'run', `regions-seen-from-${region}.yaml`);
+  await writeFile(regions, catalogueText(wan?.seenFrom(region) ?? catalogue));
+  const key = (purpose: string) =>
+    createHash('sha256').update(clusters.password(purpose)).digest('base64url');
+  return startChild({
+    name,
+    command: process.execPath,
+    args: [
+      MAIN,
+      'edge',
+      ...['--region', region, '--name', name, '--listen', `${own?.host}:${own?.port}`],
+      ...['--app', files.app, '--policy', files.policy, '--regions', regions],
+    ],
+    env: {
+      DOMICILE_DATABASE_PASSWORD: clusters.password(edgePassword(region)),
+      DOMICILE_SESSION_KEYS: key('session tokens'),
+      DOMICILE_HOP_KEY: key('hops'),
+      DOMICILE_DIRECTORY_KEY: key('directory'),
+      ...edgeSettings,
+    },
+    cwd: process.cwd(),
+    logFile: join(root, 'run', `${name}.log`),
+    ready: { kind: 'message', is: (message) => message === 'ready' },
+    readyLimitMs: EDGE_READY_MS,
+    stopLimitMs: EDGE_STOP_MS,
+    onExit: (exit) => onExit?.(name, exit),
+  });
+}
+
+/** The proxies between regions: who reaches what through which port. */
+type Wan = {
+  faults: Faults;
+  link: (from: RegionId, to: NodeAddress) => { host: string; port: number } | undefined;
+  seenFrom: (region: RegionId) => Catalogue;
+};
+
+async function startWan(options: WorldOptions, children: LocalChild[]): Promise<Wan> {
+  const { root, catalogue, environment, report } = options;
+  const found = findToxiproxy(environment);
+  let url: string;
+  if (found.kind === 'running') url = found.url;
+  else {
+    const [port = 0] = await freePorts(1);
+    url = `http://127.0.0.1:${port}`;
+    children.push(
+      await startChild({
+        name: 'toxiproxy',
+        command: found.command,
+        args: found.args({ host: '127.0.0.1', port }),
+        env: {},
+        cwd: process.cwd(),
+        logFile: join(root, 'run', 'toxiproxy.log'),
+        ready: { kind: 'spawned' },
+        readyLimitMs: EDGE_READY_MS,
+        stopLimitMs: EDGE_STOP_MS,
+        onExit: (exit) => options.onExit?.('toxiproxy', exit),
+      }),
+    );
+  }
+  const faults = new Faults(url);
+  await faults.untilReady({ withinMs: EDGE_READY_MS });
+  const ports = new Map<string, { host: string; port: number }>();
+  for (const from of catalogue.regions.keys()) {
+    for (const to of catalogue.regions.values()) {
+      if (to.id === from) continue;
+      const delayMs = Math.round(roundTripMs(catalogue, from, to.id) / 2);
+      const targets = [
+        { what: to.airlock.name, upstream: `${to.airlock.host}:${to.airlock.port}` },
+        ...to.edges.map(({ name, url: edge }) => ({ what: name, upstream: new URL(edge).host })),
+      ];
+      for (const { what, upstream } of targets) {
+        ports.set(
+          `${from} ${what}`,
+          await slowLink(faults, `${from} to ${what}`, upstream, delayMs),
+        );
+      }
+    }
+  }
+  report(
+    `links between regions take their real time, through ${found.kind === 'built-in' ? 'the built-in Toxiproxy' : 'Toxiproxy'} at ${url}`,
+  );
+  const link = (from: RegionId, to: NodeAddress) => ports.get(`${from} ${to.name}`);
+  const seenFrom = (region: RegionId): Catalogue => ({
+    ...catalogue,
+    regions: new Map(
+      [...catalogue.regions].map(([id, one]) => [
+        id,
+        {
+          ...one,
+          edges: one.edges.map(({ name, url: direct }) => {
+            const through = ports.get(`${region} ${name}`);
+            const edge = through === undefined ? direct : `http://${through.host}:${through.port}`;
+            return { name, url: edge };
+          }),
+        },
+      ]),
+    ),
+  });
+  return { faults, link, seenFrom };
+}
+
+/** Half a round trip in each direction. */
+async function slowLink(
+  faults: Faults,
+  name: string,
+  upstream: string,
+  delayMs: number,
+): Promise<{ host: string; port: number }> {
+  const wanted: NewProxy = { name: name.replaceAll(' ', '-'), listen: '127.0.0.1:0', upstream };
+  const proxies = await faults.proxies();
+  if (proxies.has(wanted.name)) await faults.removeProxy(wanted.name);
+  const { listen } = await faults.createProxy(wanted);
+  for (const stream of ['upstream', 'downstream'] as const) {
+    await faults.addToxic(wanted.name, {
+      type: 'latency',
+      stream,
+      name: `distance-${stream}`,
+      attributes: { latency: delayMs },
+    });
+  }
+  const [host = '', port = ''] = listen.split(':');
+  return { host, port: Number(port) };
+}
+
+/** The file form of a catalogue. JSON is YAML. */
+function catalogueText({ regions, distances }: Catalogue): string {
+  const file = {
+    version: 1,
+    regions: Object.fromEntries([...regions].map(([id, { id: _id, ...region }]) => [id, region])),
+    distances,
+  };
+  return `${JSON.stringify(file, null, 2)}\n`;
+}
+
+async function scripts(prefix: string): Promise<Script[]> {
+  const names = (await readdir(SCHEMA)).filter((name) => name.startsWith(prefix)).sort();
+  return Promise.all(names.map((name) => script(join(SCHEMA, name))));
+}
+
+async function script(path: string): Promise<Script> {
+  return { name: basename(path), text: await readFile(path, 'utf8') };
+}
