@@ -203,8 +203,9 @@ function stamp(
     else outgoing.setHeader(name, value);
   };
   for (const [name, value] of visit.fields(edge.now())) set(name, value);
-  if (visit.session !== visit.sessionBefore) {
-    const token = edge.tokens.seal(visit.session);
+  const session = visit.sessionToTell();
+  if (session !== undefined) {
+    const token = edge.tokens.seal(session);
     set(SESSION_HEADER, token);
     response.headers.append(
       'set-cookie',

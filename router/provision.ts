@@ -142,6 +142,8 @@ async function provisionExit(
       name: FROM_HOME,
       connection: conninfo(to, region.database, FEED_ROLE, file),
       publication: OUT,
+      slot: FROM_HOME,
+      publisher: superuser(primary(options, region)),
       // Rows that this airlock's own subscription brought carry an origin; only home's are wanted.
       // The slot survives a promotion of the home's standby.
       options: "origin = none, failover = true, synchronous_commit = 'on'",
@@ -173,6 +175,8 @@ async function provisionEntrances(options: ProvisionOptions, region: Region): Pr
         name: subscriptionFrom(peer.id),
         connection: conninfo(to, peer.database, role, file),
         publication: publicationTo(region.id),
+        slot: publicationTo(region.id),
+        publisher: superuser(peer.airlock.name),
         // The airlock got every row from its home, so all of them carry an origin here: with
         // `origin = none` nothing would ever arrive.
         options: "origin = any, synchronous_commit = 'on'",
@@ -316,16 +320,31 @@ async function ensurePublication(sql: Sql, publication: Publication): Promise<vo
   await sql(verbatim(statement(publication)));
 }
 
-type Subscription = { name: string; connection: string; publication: string; options: string };
+type Subscription = {
+  name: string;
+  connection: string;
+  publication: string;
+  /** Name of the slot that the publisher keeps for it, and the publisher's superuser. */
+  slot: string;
+  publisher: Endpoint;
+  options: string;
+};
 
 async function ensureSubscription(sql: Sql, wanted: Subscription): Promise<void> {
-  const { name, connection, publication, options } = wanted;
+  const { name, connection, publication, slot, publisher, options } = wanted;
   const [found] = await sql<{ conninfo: string }[]>`
     select subconninfo as conninfo from pg_subscription where subname = ${name}`;
   if (found === undefined) {
+    // A start that was cut off may have made the slot and not the subscription.
+    await withPool(
+      publisher,
+      (there) => there`
+        select pg_drop_replication_slot(slot_name) from pg_replication_slots
+        where slot_name = ${slot} and not active`,
+    );
     await sql(
       verbatim(
-        `create subscription ${name} connection '${connection}' publication ${publication} with (${options})`,
+        `create subscription ${name} connection '${connection}' publication ${publication} with (slot_name = ${slot}, ${options})`,
       ),
     );
   } else if (found.conninfo !== connection) {

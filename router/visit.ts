@@ -86,6 +86,13 @@ export class Visit {
     return new Response(body, { status, headers: passed });
   }
 
+  /** The session as the client should keep it; undefined when it holds what is true already. */
+  sessionToTell(): Session | undefined {
+    // The home that answered a relayed request has told it already, knowing more.
+    if (this.#relayed.size > 0 || this.session === this.sessionBefore) return undefined;
+    return this.session;
+  }
+
   /** The header fields that every answer carries. */
   fields(nowMs: number): [string, string][] {
     const relayed = (name: string) => this.#relayed.get(name);

@@ -93,7 +93,10 @@ export default new Hono<Domicile>()
     const { limit, after } = page(c.req.query());
     const orders = await c.var.data.read((sql) => ordersAfter(sql, c.var.subject, after, limit));
     const last = orders.length < limit ? undefined : orders.at(-1);
-    return c.json({ orders, next: last === undefined ? null : cursorOf(last) });
+    return c.json({
+      orders: orders.map(({ placedAtExact: _exact, ...order }) => order),
+      next: last === undefined ? null : cursorOf(last),
+    });
   })
 
   .post('/users/:user/orders', async (c) => {
