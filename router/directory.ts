@@ -6,7 +6,7 @@
  * answer makes the answer unsure, which is a different thing. A subject is known here by a keyed
  * hash only.
  */
-import { createHmac } from 'node:crypto';
+import { createHmac, createSecretKey, type KeyObject } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { RegionId } from '../regions/catalogue.ts';
 
@@ -37,6 +37,7 @@ const KEY_BYTES = 16;
 
 export class Directory {
   #options: DirectoryOptions;
+  #key: KeyObject;
   #known: LRUCache<string, Entry>;
   /** One object for each home and epoch, however many subjects share it. */
   #entries = new Map<string, Entry>();
@@ -44,12 +45,13 @@ export class Directory {
 
   constructor(options: DirectoryOptions) {
     this.#options = options;
+    this.#key = createSecretKey(options.key);
     this.#known = new LRUCache({ max: options.entriesMax });
   }
 
   /** HMAC-SHA256 of the id, first 128 bits, base64url (22 characters). */
   keyOf(subject: string): string {
-    return createHmac('sha256', this.#options.key)
+    return createHmac('sha256', this.#key)
       .update(subject)
       .digest()
       .subarray(0, KEY_BYTES)

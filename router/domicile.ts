@@ -66,8 +66,8 @@ export function subject(idOf: (c: Ctx) => string): Handler {
     const { edge, visit } = c.env;
     const id = idOf(c);
     checkId(id);
-    const key = edge.directory.keyOf(id);
     const session = edge.openSession(visit, c);
+    const key = edge.keyOf(session, id);
     if (session.subject !== undefined && session.subject !== key) {
       throw new Refusal({ kind: 'session-token-foreign' });
     }

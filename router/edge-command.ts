@@ -3,7 +3,7 @@
  *
  * Everything that a start can complain about is said at once: files, settings and the app module.
  */
-import { randomBytes, randomUUID } from 'node:crypto';
+import { createSecretKey, randomBytes, randomUUID } from 'node:crypto';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Hono } from 'hono';
@@ -56,13 +56,14 @@ export async function startEdge(command: EdgeCommand, outside: Outside): Promise
     return { complaints };
   }
   const { config } = settings;
+  const hopKey = createSecretKey(config.hopKey);
   const edge = new Edge({
     here: command.region,
     catalogue: files.catalogue,
     policy: files.policy,
     databasePassword: config.databasePassword,
     sessionKeys: config.sessionKeys,
-    hopKey: config.hopKey,
+    hopKey,
     directoryKey: config.directoryKey,
     limits: config.limits,
     now: outside.now,
@@ -72,7 +73,7 @@ export async function startEdge(command: EdgeCommand, outside: Outside): Promise
       `00-${randomBytes(16).toString('hex')}-${randomBytes(8).toString('hex')}-00`,
   });
   await edge.start();
-  const fetch = edgeFetch({ edge, app: app.app, hopKey: config.hopKey, log: outside.log });
+  const fetch = edgeFetch({ edge, app: app.app, hopKey, log: outside.log });
   try {
     const server = await listen(fetch, address.host, address.port);
     const stop = async () => {

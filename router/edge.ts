@@ -5,6 +5,7 @@
  * its policy. `domicile.ts` decides with it what happens to a route; `edge-server.ts` puts it on
  * the wire. It keeps nothing about a client between two requests.
  */
+import type { KeyObject } from 'node:crypto';
 import type { Context } from 'hono';
 import { type Placement, placeSubject } from '../policies/placement.ts';
 import type { ReferenceTable } from '../policies/policy.ts';
@@ -35,7 +36,7 @@ export type EdgeOptions = {
   databasePassword: string;
   /** First signs, all verify. */
   sessionKeys: readonly Uint8Array[];
-  hopKey: Uint8Array;
+  hopKey: KeyObject;
   directoryKey: Uint8Array;
   /** Monotonic milliseconds. */
   now: () => number;
@@ -90,6 +91,8 @@ export class Edge {
   readonly drawId: () => string;
   #options: EdgeOptions;
   #watch: Watch;
+  /** Which subject id was found to be a session's; sessions live as long as their token is cached. */
+  #recognised = new WeakMap<Session, string>();
   #mirrors = new Map<string, { table: string; mirror: Mirror }>();
 
   constructor(options: EdgeOptions) {
@@ -163,6 +166,19 @@ export class Edge {
     visit.session = opened.session;
     visit.sessionBefore = opened.session;
     return opened.session;
+  }
+
+  /**
+   * The directory key of a subject. A client that repeats its token asks for the same subject
+   * again, and then the token has the key already.
+   */
+  keyOf(session: Session, subject: string): string {
+    if (session.subject !== undefined && this.#recognised.get(session) === subject) {
+      return session.subject;
+    }
+    const key = this.directory.keyOf(subject);
+    if (key === session.subject) this.#recognised.set(session, subject);
+    return key;
   }
 
   bindSession(visit: Visit, key: string, home: RegionId, epoch: number): void {

@@ -1,8 +1,8 @@
-import { randomBytes } from 'node:crypto';
+import { createSecretKey, randomBytes } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { type Hop, type HopContent, HopGuard, signHop } from './hop.ts';
 
-const key = randomBytes(32);
+const key = createSecretKey(randomBytes(32));
 const hop: Hop = { from: 'asia', to: 'eu', sender: 'abc', number: 1, budgetMs: 1_900 };
 const content: HopContent = {
   method: 'POST',
@@ -40,7 +40,10 @@ test('a longer budget than was signed is refused', () => {
 });
 
 test('a key of nobody signs nothing', () => {
-  const verdict = new HopGuard('eu', key).check(signHop(hop, content, randomBytes(32)), content);
+  const verdict = new HopGuard('eu', key).check(
+    signHop(hop, content, createSecretKey(randomBytes(32))),
+    content,
+  );
   expect(verdict.kind).toBe('refused');
 });
 

@@ -9,7 +9,7 @@
  *
  * The sliding window over numbers is that of IPsec, RFC 4303 section 3.4.3.
  */
-import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
+import { createHash, createHmac, type KeyObject, timingSafeEqual } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { RegionId } from '../regions/catalogue.ts';
 
@@ -43,17 +43,17 @@ const WINDOW = 4_096;
 /** Senders are edge processes; a few thousand cover every restart of a long day. */
 const SENDERS_MAX = 4_096;
 
-export function signHop(hop: Hop, content: HopContent, key: Uint8Array): string {
+export function signHop(hop: Hop, content: HopContent, key: KeyObject): string {
   const fields = `v1;${hop.from};${hop.to};${hop.sender};${hop.number};${hop.budgetMs}`;
   return `${fields};${mac(fields, content, key).toString('base64url')}`;
 }
 
 export class HopGuard {
   #here: RegionId;
-  #key: Uint8Array;
+  #key: KeyObject;
   #seen = new LRUCache<string, ReplayWindow>({ max: SENDERS_MAX });
 
-  constructor(here: RegionId, key: Uint8Array) {
+  constructor(here: RegionId, key: KeyObject) {
     this.#here = here;
     this.#key = key;
   }
@@ -109,7 +109,7 @@ function refused(why: string): HopVerdict {
   return { kind: 'refused', why };
 }
 
-function mac(fields: string, content: HopContent, key: Uint8Array): Buffer {
+function mac(fields: string, content: HopContent, key: KeyObject): Buffer {
   const body = createHash('sha256')
     .update(content.body ?? '')
     .digest('base64url');

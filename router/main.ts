@@ -50,6 +50,7 @@ program
   .option('--app <file>', 'the app module', STOREFRONT)
   .option('--policy <file>', 'the residency policy (default: residency.yaml beside the app)')
   .option('--regions <file>', 'the regions (default: regions.yaml beside the app)')
+  .option('--schema <file>', 'the app’s tables (default: schema.sql beside the app)')
   .option('--root <folder>', 'where data and logs are kept', ROOT)
   .option('--base-port <port>', 'move all ports to consecutive ones from here')
   .option('--wan', 'give the links between regions their real latency')

@@ -5,6 +5,7 @@
  * one door to `undici`. What the answer means is the caller's business; here it is only said
  * whether the peer can have begun to act.
  */
+import type { KeyObject } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { Agent, type Dispatcher, errors, request as send } from 'undici';
 import type { Catalogue, RegionId } from '../regions/catalogue.ts';
@@ -31,7 +32,7 @@ export type PeerAnswer =
 export type PeersOptions = {
   here: RegionId;
   catalogue: Catalogue;
-  hopKey: Uint8Array;
+  hopKey: KeyObject;
   /** A name of this process that no other ever has. */
   sender: string;
   /** Half the default budget, so that a second edge of the region can be tried. */

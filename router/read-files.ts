@@ -12,18 +12,22 @@ import type { Catalogue } from '../regions/catalogue.ts';
 import { readCatalogue } from '../regions/read-catalogue.ts';
 import { formatComplaint } from '../regions/yaml-complaint.ts';
 
-export type AppFiles = { app: string; policy: string; regions: string };
+export type AppFiles = { app: string; policy: string; regions: string; schema: string };
 export type FilesReading =
   | { catalogue: Catalogue; policy: Policy }
   | { complaints: readonly string[] };
 
 /** The files beside an app module, unless others are named. */
-export function besideApp(app: string, named: { policy?: string; regions?: string }): AppFiles {
+export function besideApp(
+  app: string,
+  named: { policy?: string; regions?: string; schema?: string },
+): AppFiles {
   const folder = dirname(app);
   return {
     app,
     policy: named.policy ?? join(folder, 'residency.yaml'),
     regions: named.regions ?? join(folder, 'regions.yaml'),
+    schema: named.schema ?? join(folder, 'schema.sql'),
   };
 }
 

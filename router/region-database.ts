@@ -386,7 +386,7 @@ function rejection(sqlstate: string, constraint: string | undefined): Failure {
     case '40P01':
       return { kind: 'write-not-applied', why: 'It collided with another transaction' };
     case 'DM001':
-      return { kind: 'write-not-applied', why: 'Another attempt to create the same id took over' };
+      return { kind: 'write-not-applied', why: 'The claim on the id had been given back' };
     case '25006':
       return { kind: 'read-only-route' };
     default:

@@ -16,6 +16,7 @@ export type UpOptions = {
   app: string;
   policy?: string;
   regions?: string;
+  schema?: string;
   root: string;
   basePort?: string;
   wan?: boolean;

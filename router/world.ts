@@ -136,7 +136,7 @@ async function provisionFor(
     link: (from, to) => wan?.link(from, to) ?? { host: to.host, port: to.port },
     migrations: await scripts('0'),
     airlockMigrations: await scripts('airlock-'),
-    appSchema: await script(join(dirname(files.app), 'schema.sql')),
+    appSchema: await script(files.schema),
     report,
   });
 }

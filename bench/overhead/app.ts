@@ -1,0 +1,36 @@
+/** The measured handlers, as a Domicile app. `bare-server.ts` runs the same SQL without it. */
+import { Hono } from 'hono';
+import { type Domicile, place, subject } from '../../router/domicile.ts';
+
+export default new Hono<Domicile>()
+  .post(
+    '/users',
+    place(async (c) => ({ id: (await c.req.json()).id, attributes: { country: 'DE' } })),
+    async (c) => {
+      await c.var.data.write(
+        (sql) => sql`
+          insert into users (id, display_name, email, country)
+          values (${c.var.subject}, 'Measured', 'measured@example.org', 'DE')`,
+      );
+      return c.json({ id: c.var.subject }, 201);
+    },
+  )
+  .use(
+    '/users/:user/*',
+    subject((c) => c.req.param('user') ?? ''),
+  )
+  .get('/users/:user', async (c) => {
+    const [user] = await c.var.data.read(
+      (sql) => sql`
+        select id, display_name, email, country from users where id = ${c.var.subject}`,
+    );
+    return user === undefined ? c.notFound() : c.json(user);
+  })
+  .post('/users/:user', async (c) => {
+    const [user] = await c.var.data.write(
+      (sql) => sql`
+        update users set email = email where id = ${c.var.subject}
+        returning id, display_name, email, country`,
+    );
+    return user === undefined ? c.notFound() : c.json(user);
+  });

@@ -1,0 +1,135 @@
+/**
+ * What does Domicile cost over bare Hono and `postgres`?
+ *
+ * The same handlers, the same replica, the same client, one variant at a time in interleaved
+ * rounds; each server is a process of its own. With two cores the server has one and shares the
+ * other with PostgreSQL and the load, so the throughput is the server's.
+ */
+import { randomBytes } from 'node:crypto';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import autocannon from 'autocannon';
+import { startChild } from '../../regions/local/child-process.ts';
+import { freePorts } from '../../regions/local/ports.ts';
+import { edgePassword } from '../../router/provision.ts';
+import type { World } from '../../router/world.ts';
+import { cpuTimeUs } from '../cpu-time.ts';
+import { ratios, type Spread, spread } from '../ratio.ts';
+
+export type Overhead = {
+  sessionReadVsBare: Spread;
+  naiveCheckVsBare: Spread;
+  writeVsBare: Spread;
+  /** Requests a second of the bare read, for orientation. */
+  bareReadsPerSecond: Spread;
+  /** Processor time of the server process alone, in microseconds. */
+  cpuUsPerRequest: Record<Variant, Spread>;
+};
+
+type Variant = 'bare' | 'naive' | 'domicile' | 'bareWrite' | 'domicileWrite';
+type Run = { perSecond: number; cpuUs: number };
+
+export type OverheadOptions = {
+  rounds: number;
+  seconds: number;
+  connections: number;
+  report: (line: string) => void;
+};
+
+const here = dirname(fileURLToPath(import.meta.url));
+export const OVERHEAD_APP = join(here, 'app.ts');
+
+export async function measureOverhead(
+  world: World,
+  root: string,
+  options: OverheadOptions,
+): Promise<Overhead> {
+  const { rounds, seconds, connections, report } = options;
+  const eu = world.catalogue.regions.get('eu');
+  const url = eu?.edges[0]?.url;
+  if (eu === undefined || url === undefined) throw new RangeError('no region eu');
+  const token = await signUp(url);
+  const [port = 0] = await freePorts(1);
+  const at = (role: string) =>
+    eu.nodes.find(({ name }) => world.clusters.role(name) === role)?.port;
+  const bare = await startChild({
+    name: 'bare server',
+    command: process.execPath,
+    args: [
+      join(here, 'bare-server.ts'),
+      ...[port, at('replica'), at('primary'), eu.database].map(String),
+    ],
+    env: { PGPASSWORD: world.clusters.password(edgePassword('eu')) },
+    cwd: process.cwd(),
+    logFile: join(root, 'run', 'bare-server.log'),
+    ready: { kind: 'message', is: (message) => message === 'ready' },
+    readyLimitMs: 10_000,
+    stopLimitMs: 2_000,
+    onExit: () => report('the bare server ended'),
+  });
+  try {
+    const edge = world.edges.get(eu.edges[0]?.name ?? '');
+    const run = async (target: string, method: 'GET' | 'POST', headers = {}): Promise<Run> => {
+      const pid = target.startsWith(url) ? (edge?.pid ?? 0) : bare.pid;
+      const cpuBeforeUs = cpuTimeUs(pid) ?? Number.NaN;
+      const load = { url: target, method, headers, connections, duration: seconds };
+      const result = await autocannon(load);
+      const cpuUs = (cpuTimeUs(pid) ?? Number.NaN) - cpuBeforeUs;
+      const failed = result.non2xx + result.errors + result.timeouts;
+      if (failed > 0) throw new Error(`${failed} requests to ${target} failed`);
+      const { total } = result.requests;
+      return { perSecond: total / result.duration, cpuUs: cpuUs / total };
+    };
+    const session = { 'domicile-session': token };
+    const variants = {
+      bare: () => run(`http://127.0.0.1:${port}/users/${USER}`, 'GET'),
+      naive: () => run(`http://127.0.0.1:${port}/naive/users/${USER}`, 'GET'),
+      domicile: () => run(`${url}/users/${USER}`, 'GET', session),
+      bareWrite: () => run(`http://127.0.0.1:${port}/users/${USER}`, 'POST'),
+      domicileWrite: () => run(`${url}/users/${USER}`, 'POST', session),
+    };
+    const names = Object.keys(variants) as Variant[];
+    const seen = new Map(names.map((name) => [name, [] as Run[]]));
+    const rates = (name: Variant) => (seen.get(name) ?? []).map(({ perSecond }) => perSecond);
+    const costs = (name: Variant) => (seen.get(name) ?? []).map(({ cpuUs }) => cpuUs);
+    // The first round warms compilers, plans and pools, and is not counted.
+    for (let round = 0; round <= rounds; round++) {
+      for (const name of round % 2 === 0 ? names : names.toReversed()) {
+        const run = await variants[name]();
+        if (round > 0) seen.get(name)?.push(run);
+      }
+      if (round > 0) {
+        const line = names.map((name) => `${name} ${Math.round(rates(name).at(-1) ?? 0)}/s`);
+        report(`round ${round}: ${line.join(', ')}`);
+      }
+    }
+    return {
+      sessionReadVsBare: ratios(rates('domicile'), rates('bare')),
+      naiveCheckVsBare: ratios(rates('naive'), rates('bare')),
+      writeVsBare: ratios(rates('domicileWrite'), rates('bareWrite')),
+      bareReadsPerSecond: spread(rates('bare')),
+      cpuUsPerRequest: {
+        bare: spread(costs('bare')),
+        naive: spread(costs('naive')),
+        domicile: spread(costs('domicile')),
+        bareWrite: spread(costs('bareWrite')),
+        domicileWrite: spread(costs('domicileWrite')),
+      },
+    };
+  } finally {
+    await bare.stop();
+  }
+}
+
+const USER = `bench-${randomBytes(4).toString('hex')}`;
+
+async function signUp(url: string): Promise<string> {
+  const created = await fetch(`${url}/users`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ id: USER }),
+  });
+  const token = created.headers.get('domicile-session');
+  if (token === null) throw new Error(`no session: ${created.status} ${await created.text()}`);
+  return token;
+}

@@ -1,0 +1,101 @@
+/**
+ * What passes between two processes, and what if it stood still?
+ *
+ * A TCP relay on a port of its own that records what clients send. It can hold back what a client
+ * says, which is how a test stretches a moment between two steps of the router.
+ */
+import { once } from 'node:events';
+import { type AddressInfo, createServer, connect as dial, type Socket } from 'node:net';
+
+export type TappedConnection = {
+  /** Everything that the client has sent, held back or not. */
+  sent: () => Buffer;
+};
+
+export class Tap {
+  readonly connections: TappedConnection[] = [];
+  /** Whether to hold back what a client says, by what it has said so far. */
+  holds: (sent: Buffer) => boolean = () => false;
+  #sockets = new Set<Socket>();
+  #held = new Set<() => void>();
+  #server = createServer();
+  #port = 0;
+
+  static async to(host: string, port: number): Promise<Tap> {
+    const tap = new Tap();
+    tap.#server.on('connection', (client) => tap.#relay(client, host, port));
+    tap.#server.listen(0, '127.0.0.1');
+    await once(tap.#server, 'listening');
+    tap.#port = (tap.#server.address() as AddressInfo).port;
+    return tap;
+  }
+
+  get port(): number {
+    return this.#port;
+  }
+
+  /** How many connections are held back now. */
+  get held(): number {
+    return this.#held.size;
+  }
+
+  /** Holds nothing any more, and passes on what was held. */
+  release(): void {
+    this.holds = () => false;
+    for (const pass of [...this.#held]) pass();
+  }
+
+  close(): void {
+    this.#server.close();
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  #relay(client: Socket, host: string, port: number): void {
+    const server = dial(port, host);
+    const parts: Buffer[] = [];
+    const sent = () => Buffer.concat(parts);
+    this.connections.push({ sent });
+    let waiting: Buffer[] = [];
+    const pass = () => {
+      this.#held.delete(pass);
+      for (const part of waiting) server.write(part);
+      waiting = [];
+    };
+    client.on('data', (part) => {
+      parts.push(part);
+      waiting.push(part);
+      if (this.holds(sent())) this.#held.add(pass);
+      else pass();
+    });
+    server.on('data', (part) => client.write(part));
+    for (const [socket, other] of [
+      [client, server],
+      [server, client],
+    ] as const) {
+      this.#sockets.add(socket);
+      socket.setNoDelay();
+      socket.on('error', () => {});
+      socket.on('close', () => {
+        this.#sockets.delete(socket);
+        this.#held.delete(pass);
+        other.destroy();
+      });
+    }
+  }
+}
+
+/** The login that a PostgreSQL client's first message names. */
+export function postgresUser(sent: Buffer): string | undefined {
+  return /\0user\0([^\0]+)\0/.exec(sent.toString('latin1').slice(0, 1_000))?.[1];
+}
+
+/** Types of the messages that a PostgreSQL client has sent after its first one. */
+export function postgresMessages(sent: Buffer): string[] {
+  const types: string[] = [];
+  if (sent.length < 4) return types;
+  for (let offset = sent.readInt32BE(0); offset + 5 <= sent.length; ) {
+    types.push(String.fromCharCode(sent[offset] ?? 0));
+    offset += 1 + sent.readInt32BE(offset + 1);
+  }
+  return types;
+}
