@@ -1,0 +1,795 @@
+import { readFileSync } from 'node:fs';
+import * as fc from 'fast-check';
+import { expect, test } from 'vitest';
+import * as z from 'zod';
+import type { Catalogue } from '../regions/catalogue.ts';
+import { readCatalogue } from '../regions/read-catalogue.ts';
+import { formatComplaint } from '../regions/yaml-complaint.ts';
+import { readYaml } from '../regions/yaml-file.ts';
+import { jsonSchemaOf } from '../regions/yaml-json-schema.ts';
+import { checkPolicy } from './check-policy.ts';
+import { exportsOf, failoverRegions, type Policy } from './policy.ts';
+import { PolicyFile } from './policy-file.ts';
+import { readPolicy } from './read-policy.ts';
+
+const SAMPLE = `version: 3
+because: A second jurisdiction
+effective: 2026-11-01
+attributes:
+  contract: { values: [standard, eu-only], default: standard }
+jurisdictions:
+  europe: { countries: [DE, FR, "NO"], regions: [eu] }
+  pacific: { countries: [JP, NZ], regions: [asia, eu], copies: [us] }
+  elsewhere: { countries: others, regions: [us, eu], copies: [asia] }
+placement:
+  - { rule: pinned, when: { contract: eu-only }, home: eu }
+  - { rule: europe, when: { jurisdiction: europe }, home: eu, because: The law. }
+  - { rule: pacific, when: { jurisdiction: [pacific] }, home: asia }
+  - { rule: rest, when: { jurisdiction: elsewhere }, home: us }
+tables:
+  users:
+    subject: id
+    transit: proxy
+    mirrors:
+      - { as: cards, columns: [id, name], rows: { shown: true }, homes: [us, asia], to: [us, eu, asia] }
+  orders: { subject: user_id, transit: redirect }
+  products: { reference: { owner: us } }
+failover: { scope: region }
+idempotency: { retention: 24h }
+`;
+
+const CATALOGUE = catalogueAt('../examples/storefront/regions.yaml');
+
+function catalogueAt(path: string): Catalogue {
+  const reading = readCatalogue(readFileSync(new URL(path, import.meta.url), 'utf8'), path);
+  if ('complaints' in reading) throw new Error(reading.complaints.map(formatComplaint).join('\n'));
+  return reading.catalogue;
+}
+
+function policyOf(text: string): Policy {
+  const reading = readPolicy(text, 'residency.yaml', CATALOGUE);
+  if ('complaints' in reading) throw new Error(reading.complaints.map(formatComplaint).join('\n'));
+  return reading.policy;
+}
+
+function complaints(text: string): string[] {
+  const reading = readPolicy(text, 'residency.yaml', CATALOGUE);
+  return 'policy' in reading ? [] : reading.complaints.map(formatComplaint);
+}
+
+/** The sample with one passage changed, which must be there. */
+function edited(from: string, to: string): string {
+  if (!SAMPLE.includes(from)) throw new Error(`the sample has no ${from}`);
+  return SAMPLE.replace(from, () => to);
+}
+
+/** The sample from one word up to another. */
+function between(from: string, to: string): string {
+  return SAMPLE.slice(SAMPLE.indexOf(from), SAMPLE.indexOf(to));
+}
+
+/** Whether a complaint stands at the word it quotes, or at least at the start of some word. */
+function pointsAt(text: string, complaint: string): boolean {
+  const [, line, column, message = ''] = /^(\d+):(\d+) {2}.*?: (.*)$/.exec(complaint) ?? [];
+  const written = text.split('\n')[Number(line) - 1] ?? '';
+  const here = written.slice(Number(column) - 1);
+  const quoted = /^(no \S+ )?"([^"]+)"/.exec(message)?.[2];
+  if (quoted !== undefined) return here.startsWith(quoted) || here.startsWith(`"${quoted}"`);
+  return /(^|[\s[{])$/.test(written.slice(0, Number(column) - 1)) && /^\S/.test(here);
+}
+
+test('a policy is read as it is written', () => {
+  const policy = policyOf(SAMPLE);
+  expect(policy).toMatchObject({
+    version: 3,
+    because: 'A second jurisdiction',
+    effective: '2026-11-01',
+    failover: { scope: 'region' },
+    idempotency: { retentionMs: 86_400_000 },
+  });
+  expect(policy.attributes.get('contract')).toEqual({
+    values: ['standard', 'eu-only'],
+    default: 'standard',
+  });
+  expect(policy.jurisdictions.get('pacific')).toEqual({
+    name: 'pacific',
+    title: 'pacific',
+    countries: new Set(['JP', 'NZ']),
+    regions: ['asia', 'eu'],
+    copies: ['us'],
+  });
+  expect(policy.jurisdictions.get('elsewhere')?.countries.size).toBe(250 - 5);
+  expect(policy.placement.map(({ rule, because }) => [rule, because])).toEqual([
+    ['pinned', 'contract is eu-only'],
+    ['europe', 'The law.'],
+    ['pacific', 'jurisdiction is pacific'],
+    ['rest', 'jurisdiction is elsewhere'],
+  ]);
+  expect(policy.tables.get('orders')).toEqual({
+    kind: 'subject',
+    name: 'orders',
+    subject: 'user_id',
+    transit: 'redirect',
+    mirrors: [],
+  });
+  expect(policy.tables.get('products')).toEqual({
+    kind: 'reference',
+    name: 'products',
+    owner: 'us',
+  });
+});
+
+test('a home that is also a destination receives from the other homes only', () => {
+  const ways = exportsOf(policyOf(SAMPLE));
+  expect(ways.map(({ table, from, to, mirror }) => `${table} ${from} ${to} ${mirror.as}`)).toEqual([
+    'users us eu cards',
+    'users us asia cards',
+    'users asia us cards',
+    'users asia eu cards',
+  ]);
+  expect(ways[0]?.mirror.rows).toEqual([{ column: 'shown', oneOf: [true] }]);
+});
+
+test.each([
+  ['90s', 90_000],
+  ['1m', 60_000],
+  ['36h', 129_600_000],
+  ['31d', 2_678_400_000],
+])('a retention of %s is %d ms', (retention, retentionMs) => {
+  expect(policyOf(edited('24h', retention)).idempotency).toEqual({ retentionMs });
+});
+
+test.each([
+  [
+    'unknown key',
+    'subject: id',
+    'subjct: id',
+    [
+      '16:3  tables.users: whose is it? Name its subject column, or say that it is reference data',
+      '17:5  tables.users.subjct: no such key; did you mean "subject"?',
+    ],
+  ],
+  [
+    'unknown key at the top',
+    'failover:',
+    'fail_over:',
+    [
+      '1:1  failover: missing: what may happen when a region is lost',
+      '23:1  fail_over: no such key; did you mean "failover"?',
+    ],
+  ],
+  [
+    'the same key twice',
+    'effective: 2026-11-01\n',
+    'effective: 2026-11-01\nversion: 4\n',
+    ['4:1  version: a second time; the first is in line 1'],
+  ],
+  [
+    'wrong type',
+    'version: 3',
+    'version: three',
+    ['1:10  version: expected a whole number, not "three"'],
+  ],
+  [
+    'no reason',
+    'because: A second jurisdiction',
+    'because: " "',
+    ['2:10  because: " " is not a reason'],
+  ],
+  [
+    'a day that no calendar has',
+    '2026-11-01',
+    '2026-02-29',
+    ['3:12  effective: "2026-02-29" is not a date such as 2026-11-01'],
+  ],
+  [
+    'a date in words',
+    '2026-11-01',
+    'tomorrow',
+    ['3:12  effective: "tomorrow" is not a date such as 2026-11-01'],
+  ],
+  [
+    'a bad duration',
+    '24h',
+    '1 day',
+    ['24:27  idempotency.retention: "1 day" is not a duration such as 90m, 24h or 7d'],
+  ],
+  [
+    'too short a duration',
+    '24h',
+    '59s',
+    ['24:27  idempotency.retention: "59s" is less than one minute'],
+  ],
+  ['too long a duration', '24h', '32d', ['24:27  idempotency.retention: "32d" is more than 31d']],
+  [
+    'default that is no value',
+    'default: standard',
+    'default: standrd',
+    [
+      '5:53  attributes.contract.default: "standrd" is not among the values; did you mean "standard"?',
+    ],
+  ],
+  [
+    'attribute with a built-in name',
+    '  contract: {',
+    '  country: { values: [x] }\n  contract: {',
+    ['5:3  attributes.country: every subject has this already'],
+  ],
+  [
+    'attribute value twice',
+    '[standard, eu-only]',
+    '[standard, eu-only, standard]',
+    ['5:43  attributes.contract.values[2]: "standard" is listed twice'],
+  ],
+
+  [
+    'unknown country',
+    '[DE, FR',
+    '[DE, UK',
+    [
+      '7:29  jurisdictions.europe.countries[1]: "UK" is not a country code of ISO 3166-1 alpha-2; did you mean "GB"?',
+    ],
+  ],
+  [
+    'country in lower case',
+    '[DE, FR',
+    '[DE, fr',
+    [
+      '7:29  jurisdictions.europe.countries[1]: "fr" is not a country code of ISO 3166-1 alpha-2; did you mean "FR"?',
+    ],
+  ],
+  [
+    'the Union as a country',
+    '[DE, FR',
+    '[DE, EU',
+    ['7:29  jurisdictions.europe.countries[1]: "EU" is not a country: list its members'],
+  ],
+  [
+    'country in two jurisdictions',
+    '[JP, NZ]',
+    '[JP, FR]',
+    ['8:30  jurisdictions.pacific.countries[1]: FR is in europe already'],
+  ],
+  [
+    'country twice in one',
+    '[JP, NZ]',
+    '[JP, JP]',
+    ['8:30  jurisdictions.pacific.countries[1]: JP is listed twice'],
+  ],
+  [
+    'country in none',
+    'countries: others',
+    'countries: [US]',
+    [
+      '6:1  jurisdictions: in no jurisdiction: AD, AE, AF, AG, AI and 239 more; list them, or say "countries: others" in one',
+    ],
+  ],
+  [
+    'others twice',
+    'countries: [JP, NZ]',
+    'countries: others',
+    [
+      '9:27  jurisdictions.elsewhere.countries: pacific has the others already; only one jurisdiction can',
+      '14:5  placement[3]: matches nobody: its conditions cannot hold together',
+    ],
+  ],
+  [
+    'no countries',
+    '[DE, FR, "NO"]',
+    '[]',
+    [
+      '7:24  jurisdictions.europe.countries: is empty: name at least one',
+      '12:5  placement[1]: matches nobody: its conditions cannot hold together',
+    ],
+  ],
+  [
+    'another word for countries',
+    'countries: others',
+    'countries: the rest',
+    [
+      '9:27  jurisdictions.elsewhere.countries: "the rest" does not fit: country codes of ISO 3166-1 alpha-2, upper case; or the word others, in one jurisdiction at most, for every country that no other one names',
+    ],
+  ],
+  [
+    'no regions',
+    'regions: [us, eu], copies',
+    'regions: [], copies',
+    ['9:44  jurisdictions.elsewhere.regions: is empty: name at least one'],
+  ],
+  [
+    'unknown region of a jurisdiction',
+    'regions: [eu] }',
+    'regions: [eu, ue] }',
+    ['7:54  jurisdictions.europe.regions[1]: no region "ue" in the catalogue; did you mean "us"?'],
+  ],
+  [
+    'unknown region for copies',
+    'copies: [us]',
+    'copies: [us, mars]',
+    ['8:69  jurisdictions.pacific.copies[1]: no region "mars" in the catalogue'],
+  ],
+  [
+    'copies where the regions are',
+    'copies: [us]',
+    'copies: [us, eu]',
+    ['8:69  jurisdictions.pacific.copies[1]: eu is among the regions already'],
+  ],
+
+  [
+    'jurisdiction undeclared',
+    '{ jurisdiction: europe }',
+    '{ jurisdiction: euorpe }',
+    [
+      '12:43  placement[1].when.jurisdiction: no jurisdiction "euorpe" is declared; did you mean "europe"?',
+    ],
+  ],
+  [
+    'attribute undeclared',
+    '{ contract: eu-only }',
+    '{ contrat: eu-only }',
+    ['11:29  placement[0].when.contrat: no such attribute is declared; did you mean "contract"?'],
+  ],
+  [
+    'attribute value undeclared',
+    '{ contract: eu-only }',
+    '{ contract: [eu-onyl] }',
+    [
+      '11:40  placement[0].when.contract[0]: "eu-onyl" is not a value of contract; did you mean "eu-only"?',
+    ],
+  ],
+  [
+    'unknown country in a rule',
+    '{ contract: eu-only }',
+    '{ country: [DE, Frnace] }',
+    [
+      '11:43  placement[0].when.country[1]: "Frnace" is not a country code of ISO 3166-1 alpha-2; did you mean "FR"?',
+    ],
+  ],
+  [
+    'a rule about nothing',
+    '{ contract: eu-only }',
+    '{}',
+    ['11:27  placement[0].when: is empty: say "everyone" if that is meant'],
+  ],
+  [
+    'a rule for a misspelt everyone',
+    '{ contract: eu-only }',
+    'everybody',
+    [
+      '11:27  placement[0].when: "everybody" does not fit: what must be true of the subject, all of it: country, jurisdiction or declared attributes; did you mean "everyone"?',
+    ],
+  ],
+  [
+    'a rule that never decides',
+    '  - { rule: rest',
+    '  - { rule: germany, when: { country: DE, contract: [standard] }, home: eu }\n  - { rule: rest',
+    ['14:5  placement[3]: never decides: everyone it matches is taken by europe'],
+  ],
+  [
+    'a rule that two others shadow',
+    '  - { rule: rest',
+    '  - { rule: germany, when: { country: DE }, home: eu }\n  - { rule: rest',
+    ['14:5  placement[3]: never decides: everyone it matches is taken by europe, pinned'],
+  ],
+  [
+    'a rule that contradicts itself',
+    '{ contract: eu-only }',
+    '{ country: JP, jurisdiction: europe }',
+    ['11:5  placement[0]: matches nobody: its conditions cannot hold together'],
+  ],
+  [
+    'no rule for a jurisdiction',
+    '  - { rule: pacific, when: { jurisdiction: [pacific] }, home: asia }\n',
+    '',
+    ['10:1  placement: no rule for JP, NZ with contract standard'],
+  ],
+  [
+    'no rule for anybody',
+    between('placement:', 'tables:'),
+    'placement: []\n',
+    ['10:12  placement: is empty: name at least one'],
+  ],
+  [
+    'home not in the catalogue',
+    'home: asia',
+    'home: aisa',
+    ['13:63  placement[2].home: no region "aisa" in the catalogue; did you mean "asia"?'],
+  ],
+  [
+    'home outside the jurisdiction',
+    'home: eu, because',
+    'home: us, because',
+    [
+      '12:59  placement[1].home: would place subjects of europe (DE, FR, NO) outside eu, the regions of europe',
+    ],
+  ],
+  [
+    'home outside one jurisdiction of several',
+    'regions: [asia, eu]',
+    'regions: [asia]',
+    [
+      '11:56  placement[0].home: would place subjects of pacific (JP, NZ) outside asia, the regions of pacific',
+      '20:94  tables.users.mirrors[0].to[1]: would bring rows of pacific from asia to eu, which is neither among its regions nor its copies',
+    ],
+  ],
+  [
+    'a name for two rules',
+    'rule: rest',
+    'rule: europe',
+    ['14:13  placement[3].rule: "europe" is the name of placement[1] already'],
+  ],
+  [
+    'a name that is no name',
+    'rule: rest',
+    'rule: The Rest',
+    [
+      '14:13  placement[3].rule: "The Rest" is not a name for a rule: a lower-case letter, then letters, digits or hyphens',
+    ],
+  ],
+
+  [
+    'table name that needs quotes',
+    '  orders:',
+    '  Orders:',
+    [
+      '21:3  tables.Orders: the key is not a table name: lower-case letters, digits and underscores, 63 at most',
+    ],
+  ],
+  [
+    'column name that needs quotes',
+    'user_id',
+    'user-id',
+    [
+      '21:22  tables.orders.subject: "user-id" is not a column name: lower-case letters, digits and underscores, 63 at most',
+    ],
+  ],
+  [
+    'no tables',
+    between('tables:', 'failover:'),
+    'tables: {}\n',
+    ['15:1  tables: is empty: name at least one'],
+  ],
+  [
+    'table of nobody',
+    'subject: user_id, ',
+    '',
+    ['21:3  tables.orders: whose is it? Name its subject column, or say that it is reference data'],
+  ],
+  [
+    'no word about transit',
+    ', transit: redirect',
+    '',
+    [
+      '21:3  tables.orders.transit: missing: may request bodies pass through other regions, proxy or redirect?',
+    ],
+  ],
+  [
+    'unknown word about transit',
+    'transit: redirect',
+    'transit: redirct',
+    [
+      '21:40  tables.orders.transit: "redirct" is not one of proxy, redirect; did you mean "redirect"?',
+    ],
+  ],
+  [
+    'table of everybody and somebody',
+    '{ reference: { owner: us } }',
+    '{ reference: { owner: us }, subject: id }',
+    [
+      '22:41  tables.products.subject: reference data belongs to nobody; keep this key or reference, not both',
+    ],
+  ],
+  [
+    'mirrors of a reference table',
+    '{ reference: { owner: us } }',
+    '{ reference: { owner: us }, mirrors: [{ as: p, columns: [id], homes: [us], to: [eu, asia] }] }',
+    [
+      '22:41  tables.products.mirrors: reference data is in every region already and needs no mirrors',
+    ],
+  ],
+  [
+    'owner unknown',
+    'owner: us',
+    'owner: uss',
+    [
+      '22:35  tables.products.reference.owner: no region "uss" in the catalogue; did you mean "us"?',
+    ],
+  ],
+
+  [
+    'mirror without the subject column',
+    '[id, name]',
+    '[name]',
+    [
+      '20:31  tables.users.mirrors[0].columns: lacks "id", the subject column, without which nobody knows whose a row is',
+    ],
+  ],
+  [
+    'mirror with a column twice',
+    '[id, name]',
+    '[id, name, id]',
+    ['20:42  tables.users.mirrors[0].columns[2]: "id" is listed twice'],
+  ],
+  [
+    'mirror without columns',
+    '[id, name]',
+    '[]',
+    [
+      '20:31  tables.users.mirrors[0].columns: is empty: name at least one',
+      '20:31  tables.users.mirrors[0].columns: lacks "id", the subject column, without which nobody knows whose a row is',
+    ],
+  ],
+  [
+    'mirror of rows under no condition',
+    '{ shown: true }',
+    '{}',
+    ['20:49  tables.users.mirrors[0].rows: is empty: leave it out to mean all rows'],
+  ],
+  [
+    'mirror under the name of a table',
+    'as: cards',
+    'as: orders',
+    ['20:15  tables.users.mirrors[0].as: "orders" is the name of table orders'],
+  ],
+  [
+    'mirror to an unknown region',
+    'to: [us, eu, asia]',
+    'to: [us, eu, asia, mars]',
+    ['20:104  tables.users.mirrors[0].to[3]: no region "mars" in the catalogue'],
+  ],
+  [
+    'mirror from an unknown region',
+    'homes: [us, asia]',
+    'homes: [us, asia, mars]',
+    ['20:84  tables.users.mirrors[0].homes[2]: no region "mars" in the catalogue'],
+  ],
+  [
+    'mirror to the region it comes from',
+    'homes: [us, asia]',
+    'homes: [us]',
+    ['20:84  tables.users.mirrors[0].to[0]: us is where these rows live already'],
+  ],
+  [
+    'mirror that the jurisdiction forbids',
+    'homes: [us, asia]',
+    'homes: [us, asia, eu]',
+    [
+      '20:94  tables.users.mirrors[0].to[0]: would bring rows of europe from eu to us, which is neither among its regions nor its copies',
+      '20:102  tables.users.mirrors[0].to[2]: would bring rows of europe from eu to asia, which is neither among its regions nor its copies',
+    ],
+  ],
+  [
+    'mirror for some of those who read the airlock',
+    'to: [us, eu, asia]',
+    'to: [us, asia]',
+    [
+      '20:89  tables.users.mirrors[0].to: leaves out eu, but all other regions read the same airlock; name them as well, or mirror nothing',
+    ],
+  ],
+  [
+    'two mirrors on one way',
+    '  orders:',
+    '      - { as: faces, columns: [id, face], homes: [us], to: [eu, asia] }\n  orders:',
+    [
+      '21:61  tables.users.mirrors[1].to[0]: users goes from us to eu as cards already, and one table can take one way only',
+      '21:65  tables.users.mirrors[1].to[1]: users goes from us to asia as cards already, and one table can take one way only',
+    ],
+  ],
+  [
+    'two mirrors of one name',
+    '  orders:',
+    '      - { as: cards, columns: [id], homes: [eu], to: [us, asia] }\n  orders:',
+    [
+      '21:15  tables.users.mirrors[1].as: "cards" is the name of a mirror of users',
+      '21:55  tables.users.mirrors[1].to[0]: would bring rows of europe from eu to us, which is neither among its regions nor its copies',
+      '21:59  tables.users.mirrors[1].to[1]: would bring rows of europe from eu to asia, which is neither among its regions nor its copies',
+    ],
+  ],
+  [
+    'unknown failover',
+    'scope: region',
+    'scope: planet',
+    ['23:20  failover.scope: "planet" is not one of region, jurisdiction'],
+  ],
+] as const)('%s', (_, from, to, expected) => {
+  const text = edited(from, to);
+  expect(complaints(text)).toEqual(expected.map((line) => `residency.yaml:${line}`));
+  for (const line of expected) expect(pointsAt(text, line)).toBe(true);
+});
+
+test('complaints about spelling and about sense come together', () => {
+  const text = edited('[DE, FR', '[DE, UK')
+    .replace('home: asia', 'home: aisa')
+    .replace('24h', 'soon');
+  expect(complaints(text)).toHaveLength(3);
+});
+
+test('failover inside a jurisdiction needs a region that everyone at home may live in', () => {
+  const wide = edited('scope: region', 'scope: jurisdiction');
+  // Subjects of elsewhere may live in us and eu; those who live in eu include Europeans, who stay.
+  expect(failoverRegions(policyOf(wide), 'us')).toEqual(['eu']);
+  expect(failoverRegions(policyOf(wide), 'eu')).toEqual([]);
+  const policy = policyOf(wide);
+  const jurisdictions = new Map([...policy.jurisdictions].reverse());
+  expect(failoverRegions({ ...policy, jurisdictions }, 'eu')).toEqual([]);
+  expect(failoverRegions(policyOf(SAMPLE), 'us')).toEqual([]);
+  const narrow = wide
+    .replace('regions: [us, eu], copies: [asia]', 'regions: [us], copies: [eu, asia]')
+    .replace('regions: [asia, eu], copies: [us]', 'regions: [asia], copies: [eu, us]')
+    .replace('{ contract: eu-only }', '{ contract: eu-only, jurisdiction: europe }');
+  expect(complaints(narrow)).toEqual([
+    'residency.yaml:23:20  failover.scope: no region could take over for another: none is allowed to all subjects of another; say "region"',
+  ]);
+});
+
+test('attributes that nothing can enumerate are a complaint, not a hang', () => {
+  const values = Array.from({ length: 20 }, (_, value) => `v${value}`);
+  const attributes = ['a', 'b', 'c', 'd', 'e'].map(
+    (name) => `  ${name}: { values: [${values}] }\n`,
+  );
+  const rules = values.map(
+    (value) =>
+      `  - { rule: r-${value}, when: { a: ${value}, b: ${value}, c: ${value}, d: ${value}, e: ${value} }, home: eu }\n`,
+  );
+  const text = edited('attributes:\n', `attributes:\n${attributes.join('')}`).replace(
+    'placement:\n',
+    `placement:\n${rules.join('')}`,
+  );
+  expect(complaints(text)).toEqual([
+    'residency.yaml:15:1  placement: 19200000 combinations of countries and attributes are too many to check: test fewer attributes',
+  ]);
+});
+
+test.each([
+  [
+    'a table that the policy does not name',
+    { invoices: ['id'] },
+    ['15:1  tables.invoices: the database has this table, but the policy does not name it'],
+  ],
+  [
+    'a table that the database does not have',
+    { orders: undefined },
+    ['21:3  tables.orders: the database has no such table'],
+  ],
+  [
+    'a table of nearly that name',
+    { orders: undefined, order: ['user_id'] },
+    [
+      '15:1  tables.order: the database has this table, but the policy does not name it',
+      '21:3  tables.orders: the database has no such table; did you mean "order"?',
+    ],
+  ],
+  [
+    'a subject column that does not exist',
+    { orders: ['id', 'userid'] },
+    ['21:22  tables.orders.subject: orders has no column "user_id"; did you mean "userid"?'],
+  ],
+  [
+    'a mirrored column that does not exist',
+    { users: ['id', 'shown', 'names'] },
+    [
+      '20:36  tables.users.mirrors[0].columns[1]: users has no column "name"; did you mean "names"?',
+    ],
+  ],
+  [
+    'a filtered column that does not exist',
+    { users: ['id', 'name'] },
+    ['20:51  tables.users.mirrors[0].rows.shown: users has no column "shown"'],
+  ],
+  ['the mirror itself', { cards: ['id', 'name'] }, []],
+])('against a database with %s', (_, change, expected) => {
+  const tables: Record<string, string[] | undefined> = {
+    users: ['id', 'name', 'email', 'shown'],
+    orders: ['id', 'user_id'],
+    products: ['id', 'title'],
+    ...change,
+  };
+  const schema = new Map(
+    Object.entries(tables).flatMap(([name, columns]): [string, Set<string>][] =>
+      columns === undefined ? [] : [[name, new Set(columns)]],
+    ),
+  );
+  const found = checkPolicy(policyOf(SAMPLE), { catalogue: CATALOGUE, schema });
+  expect(found.map(formatComplaint)).toEqual(expected.map((line) => `residency.yaml:${line}`));
+});
+
+test('without a catalogue, nothing is said about regions', () => {
+  const policy = policyOf(SAMPLE);
+  expect(checkPolicy(policy)).toEqual([]);
+  const regions = new Map([...CATALOGUE.regions].filter(([id]) => id !== 'asia'));
+  const lines = checkPolicy(policy, { catalogue: { ...CATALOGUE, regions } }).map(formatComplaint);
+  expect(lines).toContain(
+    'residency.yaml:13:63  placement[2].home: no region "asia" in the catalogue',
+  );
+});
+
+test.each(['residency.yaml', '../examples/storefront/residency.yaml'])(
+  '%s has no complaints, and its first line leads editors to the schema',
+  (path) => {
+    const file = new URL(path, import.meta.url);
+    const text = readFileSync(file, 'utf8');
+    expect(complaints(text)).toEqual([]);
+    const schema = /^# yaml-language-server: \$schema=(\S+)\n/.exec(text)?.[1] ?? '';
+    expect(new URL(schema, file).href).toBe(new URL('residency.schema.json', import.meta.url).href);
+  },
+);
+
+test('the checked-in JSON Schema is the one that the reader would write', () => {
+  const file = new URL('residency.schema.json', import.meta.url);
+  expect(JSON.parse(readFileSync(file, 'utf8'))).toEqual(jsonSchemaOf(PolicyFile));
+});
+
+test.each(['residency.yaml', '../examples/storefront/residency.yaml'])(
+  'an editor that knows only the JSON Schema accepts %s, and sees misspelt keys and countries',
+  (path) => {
+    const file = readFileSync(new URL('residency.schema.json', import.meta.url), 'utf8');
+    const schema = z.fromJSONSchema(JSON.parse(file));
+    const accepts = (text: string) => 'ok' in readYaml(text, path, schema);
+    const sample = readFileSync(new URL(path, import.meta.url), 'utf8');
+    expect(accepts(sample)).toBe(true);
+    expect(accepts(sample.replace('retention:', 'retension:'))).toBe(false);
+    expect(accepts(sample.replace('GB, CH', 'UK, CH'))).toBe(false);
+  },
+);
+
+test('every key of the JSON Schema is explained', () => {
+  const silent: string[] = [];
+  const visit = (at: unknown, path: string): void => {
+    if (typeof at !== 'object' || at === null) return;
+    if ('properties' in at) {
+      for (const [key, inner] of Object.entries(at.properties as object)) {
+        if (!('description' in inner)) silent.push(`${path}.${key}`);
+      }
+    }
+    for (const [key, inner] of Object.entries(at)) visit(inner, `${path}.${key}`);
+  };
+  visit(jsonSchemaOf(PolicyFile), '');
+  expect(silent).toEqual([]);
+});
+
+const text = fc.constantFrom(...SAMPLE.split(/(\s+|[{}[\],:])/).filter((piece) => piece !== ''));
+
+test('no damage to a policy makes the reader throw', async () => {
+  const damage = fc.record({
+    at: fc.nat(SAMPLE.length),
+    cut: fc.nat(40),
+    paste: fc.oneof(
+      fc.string(),
+      fc.array(text, { maxLength: 4 }).map((pieces) => pieces.join('')),
+      fc.constantFrom(
+        '[]',
+        '{}',
+        'null',
+        '*a',
+        '&a ',
+        '__proto__',
+        'constructor',
+        '!!set ',
+        '1e999',
+      ),
+    ),
+  });
+  await fc.assert(
+    fc.property(fc.array(damage, { minLength: 1, maxLength: 4 }), (all) => {
+      let damaged = SAMPLE;
+      for (const { at, cut, paste } of all) {
+        damaged = damaged.slice(0, at) + paste + damaged.slice(at + cut);
+      }
+      const reading = readPolicy(damaged, 'f', CATALOGUE);
+      expect('policy' in reading || reading.complaints.length > 0).toBe(true);
+    }),
+    { numRuns: 300 },
+  );
+}, 60_000);
+
+test('no replaced value makes the reader throw', async () => {
+  const parts = SAMPLE.split(/(?<=[:[,] )/);
+  await fc.assert(
+    fc.property(fc.nat(parts.length - 1), fc.json({ maxDepth: 2 }), (at, value) => {
+      const damaged = parts.with(at, String(parts[at]).replace(/^[^,\]}\n]+/, value)).join('');
+      const reading = readPolicy(damaged, 'f', CATALOGUE);
+      expect('policy' in reading || reading.complaints.length > 0).toBe(true);
+    }),
+    { numRuns: 300 },
+  );
+}, 60_000);

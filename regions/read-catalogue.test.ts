@@ -1,0 +1,249 @@
+import { readFileSync } from 'node:fs';
+import * as fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { peersNearestFirst } from './catalogue.ts';
+import { CatalogueFile, REGIONS_MAX, readCatalogue } from './read-catalogue.ts';
+import { formatComplaint } from './yaml-complaint.ts';
+import { jsonSchemaOf } from './yaml-json-schema.ts';
+
+const SAMPLE = `version: 1
+regions:
+  us:
+    title: Virginia
+    database: storefront
+    edges: [{ name: edge-us, url: http://127.0.0.1:7101 }]
+    nodes:
+      - { name: us-a, host: 127.0.0.1, port: 7110 }
+      - { name: us-b, host: 127.0.0.1, port: 7111 }
+    airlock: { name: us-x, host: 127.0.0.1, port: 7112 }
+  eu:
+    title: Frankfurt
+    edges: [{ name: edge-eu, url: https://EU.example:443/ }]
+    nodes: [{ name: eu-a, host: db.eu.example, port: 5432 }]
+    airlock: { name: eu-x, host: "2001:db8::1", port: 5432 }
+distances:
+  - { between: [us, eu], roundTripMs: 85.5 }
+`;
+
+function complaints(text: string): string[] {
+  const reading = readCatalogue(text, 'regions.yaml');
+  return 'catalogue' in reading ? [] : reading.complaints.map(formatComplaint);
+}
+
+/** The sample with one passage changed, which must be there. */
+function edited(from: string, to: string): string {
+  if (!SAMPLE.includes(from)) throw new Error(`the sample has no ${from}`);
+  return SAMPLE.replace(from, to);
+}
+
+test('a catalogue is read with its default database and canonical URLs', () => {
+  const reading = readCatalogue(SAMPLE, 'regions.yaml');
+  if (!('catalogue' in reading))
+    throw new Error(reading.complaints.map(formatComplaint).join('\n'));
+  const { regions, distances } = reading.catalogue;
+  expect([...regions.keys()]).toEqual(['us', 'eu']);
+  expect(regions.get('us')).toEqual({
+    id: 'us',
+    title: 'Virginia',
+    database: 'storefront',
+    edges: [{ name: 'edge-us', url: 'http://127.0.0.1:7101' }],
+    nodes: [
+      { name: 'us-a', host: '127.0.0.1', port: 7110 },
+      { name: 'us-b', host: '127.0.0.1', port: 7111 },
+    ],
+    airlock: { name: 'us-x', host: '127.0.0.1', port: 7112 },
+  });
+  expect(regions.get('eu')?.database).toBe('domicile');
+  expect(regions.get('eu')?.edges[0]?.url).toBe('https://eu.example');
+  expect(distances).toEqual([{ between: ['us', 'eu'], roundTripMs: 85.5 }]);
+});
+
+test("the storefront's catalogue has three regions, and asia is nearer to us than to eu", () => {
+  const file = new URL('../examples/storefront/regions.yaml', import.meta.url);
+  const reading = readCatalogue(readFileSync(file, 'utf8'), 'regions.yaml');
+  if (!('catalogue' in reading))
+    throw new Error(reading.complaints.map(formatComplaint).join('\n'));
+  const { catalogue } = reading;
+  expect([...catalogue.regions.keys()]).toEqual(['us', 'eu', 'asia']);
+  expect(peersNearestFirst(catalogue, 'asia').map(({ id }) => id)).toEqual(['us', 'eu']);
+});
+
+test.each([
+  [
+    'titel for title',
+    'title: Frankfurt',
+    'titel: Frankfurt',
+    [
+      'regions.yaml:11:3  regions.eu.title: missing: words for a person, such as Frankfurt, Germany',
+      'regions.yaml:12:5  regions.eu.titel: no such key; did you mean "title"?',
+    ],
+  ],
+  [
+    'another version',
+    'version: 1',
+    'version: 2',
+    ['regions.yaml:1:10  version: the number 2 is not 1'],
+  ],
+  [
+    'a region id in capitals',
+    '  eu:\n',
+    '  EU:\n',
+    [
+      'regions.yaml:11:3  regions.EU: the key is not a region id: a lower-case letter, then up to 15 letters, digits or hyphens',
+    ],
+  ],
+  [
+    'a name taken by an edge',
+    'name: eu-a',
+    'name: edge-us',
+    ['regions.yaml:14:21  regions.eu.nodes[0].name: "edge-us" is taken by an edge of us'],
+  ],
+  [
+    'a name taken by a node',
+    'name: eu-x',
+    'name: us-b',
+    ['regions.yaml:15:22  regions.eu.airlock.name: "us-b" is taken by a node of us'],
+  ],
+  [
+    'an address of two nodes',
+    'port: 7111',
+    'port: 7110',
+    ['regions.yaml:9:46  regions.us.nodes[1].port: "127.0.0.1:7110" is taken by us-a'],
+  ],
+  [
+    'an address of an edge and a node',
+    'port: 7112',
+    'port: 7101',
+    ['regions.yaml:10:51  regions.us.airlock.port: "127.0.0.1:7101" is taken by edge-us'],
+  ],
+  [
+    'a port that does not exist',
+    'port: 7111',
+    'port: 65536',
+    ['regions.yaml:9:46  regions.us.nodes[1].port: the number 65536 is more than 65535'],
+  ],
+  [
+    'a host with a port',
+    'host: db.eu.example',
+    'host: "db.eu.example:5432"',
+    [
+      'regions.yaml:14:33  regions.eu.nodes[0].host: "db.eu.example:5432" is not a host name or an address',
+    ],
+  ],
+  [
+    'a path in a URL',
+    ':7101 }',
+    ':7101/shop }',
+    [
+      'regions.yaml:6:35  regions.us.edges[0].url: "http://127.0.0.1:7101/shop" is not http:// or https:// with a host and no path',
+    ],
+  ],
+  [
+    'another scheme',
+    'http://127',
+    'ftp://127',
+    [
+      'regions.yaml:6:35  regions.us.edges[0].url: "ftp://127.0.0.1:7101" is not http:// or https:// with a host and no path',
+    ],
+  ],
+  [
+    'a password in a URL',
+    'http://127',
+    'http://u:p@127',
+    [
+      'regions.yaml:6:35  regions.us.edges[0].url: is not an origin: leave user name and password out of it',
+    ],
+  ],
+  [
+    'a distance to nowhere',
+    '[us, eu]',
+    '[us, ue]',
+    [
+      'regions.yaml:16:1  distances: the distance between us and eu is missing',
+      'regions.yaml:17:21  distances[0].between[1]: no region "ue"; did you mean "us"?',
+    ],
+  ],
+  [
+    'a distance to itself',
+    '[us, eu]',
+    '[us, us]',
+    [
+      'regions.yaml:16:1  distances: the distance between us and eu is missing',
+      'regions.yaml:17:16  distances[0].between: a region has no distance to itself',
+    ],
+  ],
+  [
+    'a distance twice',
+    '85.5 }\n',
+    '85.5 }\n  - { between: [eu, us], roundTripMs: 3 }\n',
+    ['regions.yaml:18:16  distances[1].between: the distance between eu and us is given twice'],
+  ],
+  [
+    'a distance below zero',
+    '85.5',
+    '-1',
+    ['regions.yaml:17:39  distances[0].roundTripMs: the number -1 is less than 0'],
+  ],
+  [
+    'no nodes',
+    '[{ name: eu-a, host: db.eu.example, port: 5432 }]',
+    '[]',
+    ['regions.yaml:14:12  regions.eu.nodes: is empty: name at least one'],
+  ],
+  [
+    'a database name that needs quotes',
+    'database: storefront',
+    'database: Store',
+    [
+      'regions.yaml:5:15  regions.us.database: "Store" is not a database name: lower-case letters, digits and underscores',
+    ],
+  ],
+])('%s', (_, from, to, expected) => {
+  expect(complaints(edited(from, to))).toEqual(expected);
+});
+
+test('a region without the others has no distances to give', () => {
+  const alone = SAMPLE.slice(0, SAMPLE.indexOf('  eu:'));
+  expect(complaints(alone)).toEqual([]);
+  expect(complaints('version: 1\nregions: {}\n')).toEqual([
+    'regions.yaml:2:10  regions: is empty: name at least one',
+  ]);
+});
+
+test('32 regions are compared with each other and 33 are refused', () => {
+  const region = (id: number) => `
+  r${id}:
+    title: R
+    edges: [{ name: edge-${id}, url: "http://h${id}" }]
+    nodes: [{ name: node-${id}, host: h${id}, port: 1 }]
+    airlock: { name: airlock-${id}, host: h${id}, port: 2 }`;
+  const file = (count: number) =>
+    `version: 1\nregions:${Array.from({ length: count }, (_, id) => region(id)).join('')}`;
+  expect(complaints(file(REGIONS_MAX))).toHaveLength((REGIONS_MAX * (REGIONS_MAX - 1)) / 2);
+  expect(complaints(file(REGIONS_MAX + 1))).toHaveLength(1);
+});
+
+test('the checked-in JSON Schema is the one that the reader would write', () => {
+  const file = new URL('regions.schema.json', import.meta.url);
+  expect(JSON.parse(readFileSync(file, 'utf8'))).toEqual(jsonSchemaOf(CatalogueFile));
+});
+
+test('no damage to a catalogue makes the reader throw', async () => {
+  const damage = fc.record({
+    at: fc.nat(SAMPLE.length),
+    cut: fc.nat(30),
+    paste: fc.oneof(
+      fc.string(),
+      fc.constantFrom('[]', '{}', '\n', 'null', '*a', '&a ', 'us', ': ', '__proto__: 1', '\t'),
+    ),
+  });
+  await fc.assert(
+    fc.property(fc.array(damage, { minLength: 1, maxLength: 4 }), (all) => {
+      let text = SAMPLE;
+      for (const { at, cut, paste } of all) text = text.slice(0, at) + paste + text.slice(at + cut);
+      const reading = readCatalogue(text, 'f');
+      expect('catalogue' in reading || reading.complaints.length > 0).toBe(true);
+    }),
+    { numRuns: 500 },
+  );
+}, 60_000);

@@ -1,0 +1,206 @@
+/**
+ * Is this `regions.yaml` a usable catalogue?
+ *
+ * Names and addresses must be unique, every distance known, every URL an origin. Whether anybody
+ * answers at these addresses is seen later, never read.
+ */
+import * as z from 'zod';
+import type { Catalogue, Region, RegionId } from './catalogue.ts';
+import { type Complaint, complaintAt, type Path, quote, type Source } from './yaml-complaint.ts';
+import { readYaml } from './yaml-file.ts';
+import { nearest } from './yaml-suggestion.ts';
+
+export const DATABASE_DEFAULT = 'domicile';
+
+/** Every pair needs a distance, and every region subscribes to every other. */
+export const REGIONS_MAX = 32;
+
+/** Short, because region ids become parts of Postgres names, which end at 63 bytes. */
+const REGION_ID = /^[a-z][a-z0-9-]{0,15}$/;
+const NODE_NAME = /^[a-z][a-z0-9-]{0,31}$/;
+const DATABASE = /^[a-z_][a-z0-9_]{0,62}$/;
+/** A name, an IPv4 or an IPv6 address; never `host:port`, which has only one colon. */
+const HOST =
+  /^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*)$/;
+
+const name = z
+  .string()
+  .regex(NODE_NAME, 'is not a name: a lower-case letter, then up to 31 letters, digits or hyphens')
+  .describe('A name that no other edge or node has, such as eu-a.');
+
+const node = z.strictObject({
+  name,
+  host: z
+    .string()
+    .regex(HOST, 'is not a host name or an address')
+    .describe('Host name or IP address, without the port.'),
+  port: z.int().min(1).max(65_535).describe('The port that Postgres listens on.'),
+});
+
+const edge = z.strictObject({
+  name,
+  url: z
+    .string()
+    .max(300)
+    .describe(
+      'Where clients and other edges reach it: http:// or https://, host and port, no path.',
+    ),
+});
+
+const region = z.strictObject({
+  title: z.string().min(1).max(100).describe('Words for a person, such as Frankfurt, Germany.'),
+  database: z
+    .string()
+    .regex(DATABASE, 'is not a database name: lower-case letters, digits and underscores')
+    .optional()
+    .describe(`The app's database on every node of the region. Default: ${DATABASE_DEFAULT}.`),
+  edges: z.array(edge).min(1).describe('The stateless HTTP processes of this region.'),
+  nodes: z
+    .array(node)
+    .min(1)
+    .describe('The Postgres primary and its physical replicas, in any order.'),
+  airlock: node.describe(
+    'The small separate Postgres cluster that holds only what policy lets out of this region.',
+  ),
+});
+
+const distance = z.strictObject({
+  between: z.tuple([z.string(), z.string()]).describe('Two region ids.'),
+  roundTripMs: z
+    .number()
+    .min(0)
+    .max(10_000)
+    .describe('Network round trip between the two in milliseconds.'),
+});
+
+export const CatalogueFile = z
+  .strictObject({
+    version: z.literal(1).describe('The version of this file format: 1.'),
+    regions: z
+      .record(
+        z
+          .string()
+          .regex(
+            REGION_ID,
+            'is not a region id: a lower-case letter, then up to 15 letters, digits or hyphens',
+          ),
+        region,
+      )
+      .describe('Every region, under the short id that policies use for it.'),
+    distances: z
+      .array(distance)
+      .optional()
+      .describe('The round trip between every two regions; needed when there is more than one.'),
+  })
+  .meta({
+    title: 'Domicile regions',
+    description: 'Which regions exist, and how each one is reached.',
+  });
+
+export type CatalogueFile = z.infer<typeof CatalogueFile>;
+
+export type CatalogueReading =
+  | { catalogue: Catalogue }
+  | { complaints: readonly [Complaint, ...Complaint[]] };
+
+export function readCatalogue(text: string, file: string): CatalogueReading {
+  const reading = readYaml(text, file, CatalogueFile, judge);
+  return 'ok' in reading ? { catalogue: catalogue(reading.ok) } : reading;
+}
+
+function catalogue({ regions, distances = [] }: CatalogueFile): Catalogue {
+  const found = new Map<RegionId, Region>();
+  for (const [id, { title, database, edges, nodes, airlock }] of Object.entries(regions)) {
+    found.set(id, {
+      id,
+      title,
+      database: database ?? DATABASE_DEFAULT,
+      edges: edges.map(({ name, url }) => ({ name, url: originOf(url) ?? url })),
+      nodes,
+      airlock,
+    });
+  }
+  return { regions: found, distances };
+}
+
+function judge(file: CatalogueFile, source: Source): Complaint[] {
+  const complaints: Complaint[] = [];
+  const say = (path: Path, message: string, suggestion?: string) =>
+    complaints.push(complaintAt(source, path, { message, suggestion }));
+  const ids = Object.keys(file.regions);
+  if (ids.length === 0) say(['regions'], 'is empty: name at least one');
+  if (ids.length > REGIONS_MAX) {
+    say(['regions'], `has ${ids.length} regions; ${REGIONS_MAX} are the most that we compare`);
+    return complaints;
+  }
+
+  const names = new Map<string, string>();
+  const addresses = new Map<string, string>();
+  const unique = (taken: Map<string, string>, what: string, by: string, path: Path) => {
+    const first = taken.get(what);
+    if (first === undefined) taken.set(what, by);
+    else say(path, `${quote(what)} is taken by ${first}`);
+  };
+  for (const [id, { edges, nodes, airlock }] of Object.entries(file.regions)) {
+    edges.forEach(({ name, url }, index) => {
+      const path = ['regions', id, 'edges', index];
+      unique(names, name, `an edge of ${id}`, [...path, 'name']);
+      const origin = originOf(url);
+      if (origin === undefined) {
+        // A password must not travel from the file into a log.
+        const message = url.includes('@')
+          ? 'is not an origin: leave user name and password out of it'
+          : `${quote(url)} is not http:// or https:// with a host and no path`;
+        say([...path, 'url'], message);
+      } else unique(addresses, hostPort(new URL(origin)), name, [...path, 'url']);
+    });
+    const servers: [Path, typeof airlock][] = nodes.map((server, index) => [
+      ['regions', id, 'nodes', index],
+      server,
+    ]);
+    servers.push([['regions', id, 'airlock'], airlock]);
+    for (const [path, { name, host, port }] of servers) {
+      unique(names, name, `a node of ${id}`, [...path, 'name']);
+      unique(addresses, `${host.toLowerCase()}:${port}`, name, [...path, 'port']);
+    }
+  }
+
+  const measured = new Set<string>();
+  (file.distances ?? []).forEach(({ between }, index) => {
+    const path = ['distances', index, 'between'];
+    const [a, b] = between;
+    between.forEach((id, at) => {
+      if (!ids.includes(id)) say([...path, at], `no region ${quote(id)}`, nearest(id, ids));
+    });
+    if (a === b) say(path, 'a region has no distance to itself');
+    const pair = pairKey(a, b);
+    if (measured.has(pair)) say(path, `the distance between ${a} and ${b} is given twice`);
+    measured.add(pair);
+  });
+  ids.forEach((a, index) => {
+    for (const b of ids.slice(index + 1)) {
+      if (!measured.has(pairKey(a, b))) {
+        const message = `the distance between ${a} and ${b} is missing`;
+        complaints.push(complaintAt(source, ['distances'], { message, at: 'key' }));
+      }
+    }
+  });
+  return complaints;
+}
+
+function pairKey(a: RegionId, b: RegionId): string {
+  return a < b ? `${a} ${b}` : `${b} ${a}`;
+}
+
+/** `http://host:port` in canonical form; undefined when the text says anything beyond that. */
+function originOf(text: string): string | undefined {
+  if (!URL.canParse(text) || /\s/.test(text)) return undefined;
+  const url = new URL(text);
+  const web = url.protocol === 'http:' || url.protocol === 'https:';
+  const bare = url.pathname === '/' && url.search === '' && url.hash === '';
+  return web && bare && url.username === '' && url.password === '' ? url.origin : undefined;
+}
+
+function hostPort(url: URL): string {
+  return `${url.hostname}:${url.port || (url.protocol === 'https:' ? '443' : '80')}`;
+}
