@@ -1,0 +1,95 @@
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import { expect, test } from 'vitest';
+import {
+  edgePorts,
+  fromBasePort,
+  portsNeeded,
+  postgresPorts,
+  withPorts,
+} from './catalogue-ports.ts';
+import { listeningInodes } from './port-holder.ts';
+import { claimedTwice, freePorts, type PortUse, portsInUse, portsInUseText } from './ports.ts';
+import { testCatalogue } from './world-for-tests.ts';
+
+const wanted = (port: number, purpose = 'a test'): PortUse => ({
+  host: '127.0.0.1',
+  port,
+  purpose,
+  changeIn: 'this file',
+});
+
+test('a port somebody listens on is busy, and free again afterwards', async () => {
+  const [port = 0] = await freePorts(1);
+  const squatter = createServer().listen(port, '127.0.0.1');
+  await once(squatter, 'listening');
+  const [busy] = await portsInUse([wanted(port)]);
+  expect(busy?.port).toBe(port);
+  if (process.platform === 'linux') expect(busy?.holder?.pid).toBe(process.pid);
+  squatter.close();
+  await once(squatter, 'close');
+  expect(await portsInUse([wanted(port)])).toEqual([]);
+});
+
+test('free ports are different, and below those that outgoing connections take', async () => {
+  const ports = await freePorts(20);
+  expect(new Set(ports).size).toBe(20);
+  expect(Math.min(...ports)).toBeGreaterThanOrEqual(10_000);
+  expect(Math.max(...ports)).toBeLessThan(30_000);
+});
+
+test('a message without a known holder admits it', () => {
+  expect(portsInUseText([{ ...wanted(5432, 'Postgres us-a'), holder: undefined }])).toBe(
+    'These ports are in use:\n  127.0.0.1:5432  wanted for Postgres us-a; held by a process we cannot see; change it at this file',
+  );
+});
+
+test('a long command line is cut at eighty characters', () => {
+  const text = (length: number) =>
+    portsInUseText([{ ...wanted(1), holder: { pid: 7, command: 'x'.repeat(length) } }]);
+  expect(text(80)).toContain(`by 7, ${'x'.repeat(80)};`);
+  expect(text(81)).toContain(`by 7, ${'x'.repeat(79)}…;`);
+});
+
+test('one port wanted for two purposes is noticed', () => {
+  const [one, other, third] = [wanted(1, 'one'), wanted(2, 'two'), wanted(1, 'three')];
+  expect(claimedTwice([one, other, third])).toEqual([[one, third]]);
+  expect(claimedTwice([one, other])).toEqual([]);
+});
+
+test('only listening sockets of exactly this port count', () => {
+  const table = [
+    '  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode',
+    '   0: 0100007F:1538 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 111 1',
+    '   1: 0100007F:1538 0100007F:D431 01 00000000:00000000 00:00000000 00000000  1000        0 222 1',
+    '   2: 0100007F:1539 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 333 1',
+  ].join('\n');
+  expect(listeningInodes(table, 0x1538)).toEqual(['111']);
+  expect(listeningInodes(table, 80)).toEqual([]);
+});
+
+test('a catalogue is moved to other ports in order, its edges included', () => {
+  const blank = testCatalogue(['us', 'eu']);
+  const us = blank.regions.get('us');
+  if (us !== undefined) {
+    const edges = [{ name: 'edge-us', url: 'http://127.0.0.1:8080' }];
+    const regions = new Map(blank.regions).set('us', { ...us, edges });
+    const moved = fromBasePort({ ...blank, regions }, 7_000);
+    expect(postgresPorts(moved).map(({ port }) => port)).toEqual([
+      7000, 7001, 7002, 7004, 7005, 7006,
+    ]);
+    expect(moved.regions.get('us')?.edges).toEqual([
+      { name: 'edge-us', url: 'http://127.0.0.1:7003' },
+    ]);
+    expect(edgePorts(moved).map(({ port, purpose }) => [port, purpose])).toEqual([
+      [7003, 'edge edge-us'],
+    ]);
+  }
+  expect(us?.airlock.port, 'the original is untouched').toBe(3);
+});
+
+test('too few ports for a catalogue are refused', () => {
+  const catalogue = testCatalogue(['us']);
+  expect(portsNeeded(catalogue)).toBe(3);
+  expect(() => withPorts(catalogue, [1, 2])).toThrow('3 ports are needed, 2 were given');
+});
