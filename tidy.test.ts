@@ -89,11 +89,11 @@ describe('who may import whom', () => {
 describe('one door for each package', () => {
   const doors: Record<string, readonly string[]> = {
     // The bench measures against the bare package.
-    postgres: ['regions/postgres.ts', 'bench/overhead/bare-server.ts'],
+    postgres: ['regions/postgres.ts', 'bench/bare-server.ts'],
     undici: ['router/peers.ts'],
     'toxiproxy-node-client': ['regions/toxiproxy.ts'],
     'countries-list': ['policies/countries.ts'],
-    autocannon: ['bench/overhead/overhead.ts', 'bench/forward.ts'],
+    autocannon: ['bench/overhead.ts', 'bench/forward.ts', 'bench/memory.ts'],
   };
   for (const [name, expected] of Object.entries(doors)) {
     test(`${name} is imported by ${expected.join(' and ')} alone`, () => {

@@ -16,7 +16,7 @@ declare module 'autocannon' {
     duration: number;
     requests: { total: number };
     /** Milliseconds. */
-    latency: { p50: number; p99: number; max: number };
+    latency: { average: number; p50: number; p99: number; max: number };
   };
   export default function autocannon(options: Options): Promise<Result>;
 }

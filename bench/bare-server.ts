@@ -1,7 +1,7 @@
 /**
  * What Domicile is compared with: Hono and the `postgres` package, nothing else.
  *
- *     node bench/overhead/bare-server.ts <port> <replica port> <primary port> <database>
+ *     node bench/bare-server.ts <port> <replica port> <primary port> <database>
  *
  * The password comes in PGPASSWORD. `/naive/...` asks the replica for its position before each
  * read and compares it with a floor, the way hand-written middleware does.

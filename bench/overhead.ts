@@ -9,12 +9,12 @@ import { randomBytes } from 'node:crypto';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import autocannon from 'autocannon';
-import { startChild } from '../../regions/local/child-process.ts';
-import { freePorts } from '../../regions/local/ports.ts';
-import { edgePassword } from '../../router/provision.ts';
-import type { World } from '../../router/world.ts';
-import { cpuTimeUs } from '../cpu-time.ts';
-import { ratios, type Spread, spread } from '../ratio.ts';
+import { startChild } from '../regions/local/child-process.ts';
+import { freePorts } from '../regions/local/ports.ts';
+import { edgePassword } from '../router/provision.ts';
+import { cpuTimeUs } from './cpu-time.ts';
+import { type Bench, signUp } from './measured-world.ts';
+import { inWords, ratios, type Spread, spread } from './ratio.ts';
 
 export type Overhead = {
   sessionReadVsBare: Spread;
@@ -33,22 +33,20 @@ export type OverheadOptions = {
   rounds: number;
   seconds: number;
   connections: number;
-  report: (line: string) => void;
 };
 
 const here = dirname(fileURLToPath(import.meta.url));
-export const OVERHEAD_APP = join(here, 'app.ts');
+/** Ids of a run are random, so that none is found in a world that is used twice. */
+const USER = `measured-${randomBytes(4).toString('hex')}`;
 
 export async function measureOverhead(
-  world: World,
-  root: string,
-  options: OverheadOptions,
+  { world, root, report }: Bench,
+  { rounds, seconds, connections }: OverheadOptions,
 ): Promise<Overhead> {
-  const { rounds, seconds, connections, report } = options;
   const eu = world.catalogue.regions.get('eu');
   const url = eu?.edges[0]?.url;
   if (eu === undefined || url === undefined) throw new RangeError('no region eu');
-  const token = await signUp(url);
+  const token = await signUp(url, USER);
   const [port = 0] = await freePorts(1);
   const at = (role: string) =>
     eu.nodes.find(({ name }) => world.clusters.role(name) === role)?.port;
@@ -121,15 +119,16 @@ export async function measureOverhead(
   }
 }
 
-const USER = `bench-${randomBytes(4).toString('hex')}`;
-
-async function signUp(url: string): Promise<string> {
-  const created = await fetch(`${url}/users`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ id: USER }),
-  });
-  const token = created.headers.get('domicile-session');
-  if (token === null) throw new Error(`no session: ${created.status} ${await created.text()}`);
-  return token;
+export function overheadTable(result: Overhead): string[] {
+  return [
+    '',
+    `bare Hono + postgres   ${inWords(result.bareReadsPerSecond, ' reads/s')}`,
+    `session read / bare    ${inWords(result.sessionReadVsBare)}`,
+    `naive check / bare     ${inWords(result.naiveCheckVsBare)}`,
+    `write / bare write     ${inWords(result.writeVsBare)}`,
+    ...Object.entries(result.cpuUsPerRequest).map(
+      ([name, cost]) =>
+        `server's processor time, ${name.padEnd(14)} ${inWords(cost, ' µs a request')}`,
+    ),
+  ];
 }

@@ -1,8 +1,19 @@
 /** The measured handlers, as a Domicile app. `bare-server.ts` runs the same SQL without it. */
 import { Hono } from 'hono';
-import { type Domicile, place, subject } from '../../router/domicile.ts';
+import { type Domicile, place, subject } from '../router/domicile.ts';
 
 export default new Hono<Domicile>()
+  /** Fills the memory of the directory, as that many different subjects would. */
+  .post('/directory/:entries', (c) => {
+    const { directory } = c.env.edge;
+    const entries = Number(c.req.param('entries'));
+    const from = Number(c.req.query('from')) * entries;
+    for (let n = from; n < from + entries; n++) {
+      directory.learn(directory.keyOf(`subject ${n}`), ['us', 'eu', 'asia'][n % 3] ?? 'us', 1);
+    }
+    globalThis.gc?.();
+    return c.json({ entries });
+  })
   .post(
     '/users',
     place(async (c) => ({ id: (await c.req.json()).id, attributes: { country: 'DE' } })),
