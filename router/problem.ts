@@ -269,7 +269,10 @@ function describe(failure: Failure): Description {
       return {
         status: 422,
         title: 'The values break a rule of the schema',
-        detail: `Constraint "${failure.constraint ?? 'unnamed'}" stands against it. Nothing was changed.`,
+        detail:
+          failure.constraint === undefined
+            ? 'A value does not fit its column. Nothing was changed.'
+            : `Constraint "${failure.constraint}" stands against it. Nothing was changed.`,
         retry: 'after-change',
         constraint: failure.constraint,
       };
