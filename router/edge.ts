@@ -7,9 +7,10 @@
  */
 import type { KeyObject } from 'node:crypto';
 import type { Context } from 'hono';
-import { type Placement, placeSubject } from '../policies/placement.ts';
+import { placeSubject, type Refused } from '../policies/placement.ts';
 import type { ReferenceTable } from '../policies/policy.ts';
 import { type Mirror, type Policy, waysOut } from '../policies/policy.ts';
+import { refusalInWords } from '../policies/refusal-in-words.ts';
 import { bind, raise, type Session } from '../policies/session.ts';
 import type { Catalogue, RegionId } from '../regions/catalogue.ts';
 import { peersNearestFirst } from '../regions/catalogue.ts';
@@ -21,7 +22,7 @@ import { Directory, type Entry } from './directory.ts';
 import { type Data, type Domicile, isRead, type Newcomer } from './domicile.ts';
 import { HOP_HEADER } from './hop.ts';
 import { Peers } from './peers.ts';
-import { Refusal } from './problem.ts';
+import { type Failure, Refusal } from './problem.ts';
 import { RegionDatabase } from './region-database.ts';
 import { SessionTokens } from './session-token.ts';
 import { SESSION_COOKIE, SESSION_HEADER, type Visit } from './visit.ts';
@@ -518,31 +519,11 @@ function reached(at: Position, floor: Position): boolean {
   return at.systemId === floor.systemId && at.timeline === floor.timeline && at.lsn >= floor.lsn;
 }
 
-function refusalOf(refused: Extract<Placement, { kind: 'refused' }>) {
-  switch (refused.because) {
-    case 'unknown-country':
-      return { kind: 'unknown-country', country: refused.country } as const;
-    case 'no-jurisdiction':
-      return placementRefused(`No jurisdiction of the policy has the country ${refused.country}.`);
-    case 'unknown-attribute':
-      return placementRefused(`The policy declares no attribute "${refused.attribute}".`);
-    case 'missing-attribute':
-      return placementRefused(`The policy needs to know "${refused.attribute}".`);
-    case 'unknown-value':
-      return placementRefused(
-        `"${refused.attribute}" must be one of ${refused.allowed.join(', ')}.`,
-      );
-    case 'no-rule':
-      return placementRefused('No placement rule matches.');
-    case 'outside-jurisdiction':
-      return placementRefused(
-        `Rule "${refused.rule}" says "${refused.home}", which jurisdiction "${refused.jurisdiction}" does not allow.`,
-      );
-  }
-}
-
-function placementRefused(why: string) {
-  return { kind: 'placement-refused', why } as const;
+function refusalOf(refused: Refused): Failure {
+  const why = refusalInWords(refused);
+  return refused.because === 'unknown-country'
+    ? { kind: 'unknown-country', why }
+    : { kind: 'placement-refused', why };
 }
 
 const COOKIE = new RegExp(`(?:^|;\\s*)${SESSION_COOKIE}=([^;]*)`);

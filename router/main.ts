@@ -11,12 +11,17 @@ import { CannotStart } from '../regions/local/cannot-start.ts';
 import { settingsHelp } from './config.ts';
 import { down } from './down-command.ts';
 import { startEdge } from './edge-command.ts';
+import { type Answer, checkCommand, explainCommand } from './policy-command.ts';
 import { ProvisionError } from './provision.ts';
 import { up } from './up-command.ts';
 
 const STOREFRONT = fileURLToPath(new URL('../examples/storefront/app.ts', import.meta.url));
 const ROOT = resolve('.domicile');
 
+// A reader that has seen enough (`| head`) is no reason to leave a world half way.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+});
 const print = (line: string) => process.stdout.write(`${line}\n`);
 
 function complain(command: string, complaints: readonly string[]): void {
@@ -105,6 +110,28 @@ program
       void started.stop().then(() => process.exit(0));
     });
   });
+
+const policy = program.command('policy').description('what a policy says');
+const policyOptions = (command: Command) =>
+  command
+    .option('--app <file>', 'the app module', STOREFRONT)
+    .option('--policy <file>', 'the residency policy (default: residency.yaml beside the app)')
+    .option('--regions <file>', 'the regions (default: regions.yaml beside the app)')
+    .option('--json', 'answer in one line of JSON');
+
+function answer({ lines, json, exitCode }: Answer, asJson: boolean | undefined): void {
+  for (const line of asJson === true ? [JSON.stringify(json)] : lines) print(line);
+  process.exitCode = exitCode;
+}
+
+policyOptions(policy.command('check'))
+  .description('say whether a policy is sound, and everything that is wrong with it')
+  .action(async (options) => answer(await checkCommand(options), options.json));
+
+policyOptions(policy.command('explain'))
+  .description('say where a subject would live and where each of its columns may be')
+  .argument('<facts...>', 'such as country=DE contract=standard')
+  .action(async (facts, options) => answer(await explainCommand(options, facts), options.json));
 
 try {
   await program.parseAsync();

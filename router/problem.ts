@@ -21,7 +21,7 @@ export type Failure =
   | { kind: 'malformed-json'; why: string }
   | { kind: 'invalid-request'; complaints: readonly { path: string; message: string }[] }
   | { kind: 'body-too-large'; bytesMax: number }
-  | { kind: 'unknown-country'; country: string }
+  | { kind: 'unknown-country'; why: string }
   | { kind: 'placement-refused'; why: string }
   | { kind: 'home-not-yours-to-choose'; asked: RegionId; home: RegionId; rule: string }
   | { kind: 'unknown-subject' }
@@ -130,7 +130,7 @@ function describe(failure: Failure): Description {
       return {
         status: 422,
         title: 'No such country',
-        detail: `"${failure.country}" is not an ISO 3166-1 alpha-2 code, such as DE or JP.`,
+        detail: failure.why,
         retry: 'after-change',
       };
     case 'placement-refused':
