@@ -75,6 +75,9 @@ export class Sightings {
   /** Nothing learned of this node holds any longer. */
   forget(node: string): void {
     this.#nodes.delete(node);
+    for (const [region, seen] of this.#mirrors) {
+      if (seen.node === node) this.#mirrors.delete(region);
+    }
   }
 
   recordMirror(seen: MirrorSighting): void {

@@ -101,8 +101,7 @@ export function place(newcomerOf: (c: Ctx) => Newcomer | Promise<Newcomer>): Han
     const id = newcomer.id ?? edge.drawId();
     if (newcomer.id !== undefined) checkChosenId(newcomer.id);
     edge.openSession(visit, c);
-    const home = edge.place(newcomer);
-    visit.home = home;
+    const home = edge.place(visit, newcomer);
     if (home !== edge.here) return edge.forward(c, visit, home);
     const claim = newcomer.id === undefined ? undefined : await edge.claim(visit, id);
     c.set('subject', id);

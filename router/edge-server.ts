@@ -7,6 +7,7 @@
  */
 import type { KeyObject } from 'node:crypto';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { METHODS as ALL_METHODS } from 'node:http';
 import { serve } from '@hono/node-server';
 import { Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
@@ -36,6 +37,9 @@ export type EdgeFetch = (request: Request, env?: NodeEnv) => Promise<Response>;
 /** Idle connections of peers (30 s) and of load balancers (usually 60 s) end on their side first. */
 const KEEP_ALIVE_MS = 65_000;
 
+/** Every method that Node's parser lets in, because a forwarded request is read whole. */
+const WITH_BODY = ALL_METHODS.filter((method) => method !== 'GET' && method !== 'HEAD');
+
 const Key = z.string().regex(/^[A-Za-z0-9_-]{22}$/);
 const ClaimBody = z.strictObject({ key: Key, home: z.string().max(16), claim: z.uuid() });
 const ReleaseBody = z.strictObject({ key: Key, claim: z.uuid() });
@@ -49,7 +53,7 @@ export function edgeFetch({ edge, app, hopKey, log }: EdgeServerOptions): EdgeFe
       throw new Refusal({ kind: 'body-too-large', bytesMax: edge.limits.bodyBytesMax });
     },
   });
-  root.on(['POST', 'PUT', 'PATCH', 'DELETE'], '*', (c, next) =>
+  root.on(WITH_BODY, '*', (c, next) =>
     boundedByNode(c.req, c.env as NodeEnv, edge.limits.bodyBytesMax) ? next() : limit(c, next),
   );
   root.route('/.domicile', betweenEdges(edge));
@@ -182,6 +186,10 @@ async function arrival(
 ): Promise<Arrival | Refusal> {
   if (Number(request.headers.get('content-length') ?? 0) > bodyBytesMax) {
     return new Refusal({ kind: 'body-too-large', bytesMax: bodyBytesMax });
+  }
+  if (request.headers.has('transfer-encoding')) {
+    // An edge knows the length of what it sends; nobody else gets an endless body read.
+    return new Refusal({ kind: 'hop-refused', why: 'its body has no length' });
   }
   const { method } = request;
   const bodiless = method === 'GET' || method === 'HEAD' || method === 'OPTIONS';

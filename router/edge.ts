@@ -206,10 +206,11 @@ export class Edge {
   }
 
   /** The policy's home for a newcomer. @throws Refusal when it gives none, or another than asked. */
-  place({ attributes, asked }: Newcomer): RegionId {
+  place(visit: Visit, { attributes, asked }: Newcomer): RegionId {
     const placement = placeSubject(this.policy, attributes);
     if (placement.kind === 'refused') throw new Refusal(refusalOf(placement));
     const { home, rule } = placement;
+    visit.home = home;
     if (asked !== undefined && asked !== home) {
       throw new Refusal({ kind: 'home-not-yours-to-choose', asked, home, rule });
     }
@@ -293,6 +294,8 @@ export class Edge {
       case 'held-by-us':
         return { id: outcome.claim, used: 'no' };
       case 'held-elsewhere':
+        // Where the subject lives, not where the caller would have had it.
+        visit.home = outcome.home;
         throw new Refusal({ kind: 'subject-exists', home: outcome.home });
       case 'undecided':
         throw new Refusal({ kind: 'claim-undecided', silent: outcome.silent });
@@ -479,6 +482,7 @@ class NewcomerData extends HomeData {
       }
       if (failure.kind === 'conflict' && failure.constraint === 'directory_pkey') {
         const { home } = await edge.homeOf(visit, this.#key);
+        visit.home = home;
         throw new Refusal({ kind: 'subject-exists', home });
       }
       throw error;

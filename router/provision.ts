@@ -46,6 +46,8 @@ export type ProvisionOptions = {
   /** The app's schema, run once in schema `app` of every region. */
   appSchema: Script;
   report: (step: string) => void;
+  /** Aborting it stops between two steps; what is missing is made the next time. */
+  signal?: AbortSignal;
 };
 
 export type Script = { name: string; text: string };
@@ -66,6 +68,7 @@ export async function provision(options: ProvisionOptions): Promise<void> {
   const regions = [...catalogue.regions.values()];
   await Promise.all(regions.map((region) => provisionSchemas(options, region)));
   report('schemas and roles are in place');
+  options.signal?.throwIfAborted();
 
   // Subscribers before publishers: what is to arrive needs its tables first.
   const plans = new Map<RegionId, RegionSql>();
@@ -81,6 +84,7 @@ export async function provision(options: ProvisionOptions): Promise<void> {
     }),
   );
   report('each private primary feeds its airlock');
+  options.signal?.throwIfAborted();
   await Promise.all(regions.map((region) => provisionEntrances(options, region)));
   report('each region follows the airlocks of its peers');
 }

@@ -84,6 +84,8 @@ export class RegionDatabase {
       visit.passedOver = placed.passedOver;
       if (placed.kind === 'refuse') throw new Refusal(this.#refusal(visit, floor));
       const { node, rung } = placed;
+      // Of the sighting that decided; while a connection is waited for, another one may come.
+      const sighted = sightings.of(node)?.incarnation;
       const timeoutMs = visit.deadlineMs - now();
       if (timeoutMs <= 0) throw new Refusal({ kind: 'deadline-exceeded' });
       visit.decision = { kind: 'serve', node, rung };
@@ -100,7 +102,7 @@ export class RegionDatabase {
               // lead to the same.
               const incarnation =
                 this.#incarnations.get(connection) ?? (await this.#greet(sql, connection));
-              const reached = rung === 'replica' && sightings.of(node)?.incarnation === incarnation;
+              const reached = rung === 'replica' && sighted === incarnation;
               if (!reached) {
                 const waitMs = Math.min(replicaWaitMs, timeoutMs / 2);
                 await this.#await(node, incarnation, floor, waitMs, sql);
@@ -141,7 +143,9 @@ export class RegionDatabase {
         { timeoutMs },
       );
     } catch (error) {
-      if (objectionTo(error) === undefined) throw refusalOf(error, 'read');
+      const objection = objectionTo(error);
+      if (objection === undefined) throw refusalOf(error, 'read');
+      if (objection === 'unreachable') this.#options.sightings.forget(seen.node);
       throw new Refusal(this.#unavailable(visit));
     }
   }

@@ -47,7 +47,7 @@ export async function up(options: UpOptions): Promise<UpOutcome> {
   const seconds = () => `${((now() - startedAtMs) / 1000).toFixed(1).padStart(5)} s`;
   const report = (step: string) => print(`${seconds()}  ${step}`);
   let ready = false;
-  const world = await startWorld({
+  const starting = startWorld({
     root: options.root,
     files,
     catalogue,
@@ -61,6 +61,14 @@ export async function up(options: UpOptions): Promise<UpOutcome> {
     },
     signal: ending,
   });
+  let world: World;
+  try {
+    world = await starting;
+  } catch (error) {
+    if (!ending.aborted) throw error;
+    report('ended while starting; the next start goes on from here');
+    return { kind: 'ended' };
+  }
   ready = true;
   report('ready');
   try {
@@ -104,10 +112,13 @@ async function seed(app: string, world: World, { print, ending }: UpOptions): Pr
     stdio: ['ignore', 'inherit', 'inherit'],
     signal: ending,
   });
-  await new Promise<void>((done) => {
-    child.on('error', () => done());
-    child.on('exit', () => done());
+  const failure = await new Promise<string | undefined>((done) => {
+    child.on('error', (error) => done(error.message));
+    child.on('exit', (code, signal) => done(code === 0 ? undefined : `status ${code ?? signal}`));
   });
+  if (failure !== undefined && !ending.aborted) {
+    print(`Seeding ended with ${failure}. Start with --seed again to add what is missing.`);
+  }
 }
 
 function welcome(catalogue: Catalogue): string[] {

@@ -4,6 +4,7 @@
  * Looks at each node four times a second and writes what it saw to the sightings; beats the pulse
  * that travels to the peers. A node that does not answer costs its own look only.
  */
+import { SIGHTING_AGE_MS_MAX } from '../policies/place-read.ts';
 import type { RegionId } from '../regions/catalogue.ts';
 import { lsnFromPostgres } from '../regions/position.ts';
 import type { Sql } from '../regions/postgres.ts';
@@ -44,8 +45,10 @@ export class Watch {
     this.#options = options;
   }
 
-  /** Resolves after the first look at every node, whatever it showed. */
+  /** Resolves after two looks at every node, whatever they showed. */
   async start(): Promise<void> {
+    // Only a primary that was seen before its replica can vouch for the replica's freshness.
+    await Promise.all(this.#options.database.nodes.map((node) => this.#look(node)));
     await Promise.all(this.#options.database.nodes.map((node) => this.#keepLooking(node)));
     void this.#keepBeating();
   }
@@ -100,7 +103,7 @@ export class Watch {
           const seen = await lookAt(sql);
           if (seen === undefined) return;
           sightings.record({ ...seen, node, incarnation, seenAtMs: askedAtMs });
-          const mirrorNode = seen.role === 'replica' || !hasReplica(sightings, node);
+          const mirrorNode = seen.role === 'replica' || !hasReplica(sightings, now());
           if (mirrorNode) await this.#lookAtPulses(node, incarnation, askedAtMs, sql);
         },
         timeoutMs,
@@ -167,9 +170,9 @@ function unsigned(systemId: string): bigint {
   return BigInt.asUintN(64, BigInt(systemId));
 }
 
-function hasReplica(sightings: Sightings, except: string): boolean {
+function hasReplica(sightings: Sightings, nowMs: number): boolean {
   for (const seen of sightings.all()) {
-    if (seen.role === 'replica' && seen.node !== except) return true;
+    if (seen.role === 'replica' && nowMs - seen.seenAtMs <= SIGHTING_AGE_MS_MAX) return true;
   }
   return false;
 }

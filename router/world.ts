@@ -117,7 +117,7 @@ export async function startWorld(options: WorldOptions): Promise<World> {
 }
 
 async function provisionFor(
-  { catalogue, policy, files, report }: WorldOptions,
+  { catalogue, policy, files, report, signal }: WorldOptions,
   clusters: LocalClusters,
   wan: Wan | undefined,
 ): Promise<void> {
@@ -138,6 +138,7 @@ async function provisionFor(
     airlockMigrations: await scripts('airlock-'),
     appSchema: await script(files.schema),
     report,
+    ...(signal !== undefined && { signal }),
   });
 }
 

@@ -18,11 +18,13 @@ create table domicile.directory (
 create unique index directory_identity on domicile.directory (key, home);
 alter table domicile.directory replica identity using index directory_identity;
 
--- Chosen ids are unique in all regions because a majority of regions holds one claim each.
+-- Chosen ids are unique in all regions because a majority of regions holds them for one home each.
+-- Attempts of that home share the claim, and it stands until the last of them has given it back:
+-- one that fails must not open the id while another one is under way or has stored the subject.
 create table domicile.claims (
   key         bytea primary key check (octet_length(key) = 16),
   home        text not null,
-  claim       uuid not null,
+  attempts    uuid[] not null check (cardinality(attempts) > 0),
   claimed_at  timestamptz not null default now()
 );
 
@@ -35,33 +37,42 @@ create table domicile.pulses (
   at         timestamptz not null
 );
 
--- Claims an id for a home. Answers who holds it now: the asker, when nobody else did.
--- The same home may take over its own claim, which makes the older attempt void.
-create function domicile.claim(p_key bytea, p_home text, p_claim uuid)
-returns table (home text, claim uuid, settled boolean)
+-- Claims an id for a home, for one attempt to store it. Answers whose it is: the asker's home, when
+-- no other one had it.
+create function domicile.claim(p_key bytea, p_home text, p_attempt uuid)
+returns table (home text, settled boolean)
 language plpgsql security definer set search_path = pg_catalog, domicile as $$
 begin
-  return query select d.home, null::uuid, true from domicile.directory d where d.key = p_key;
+  return query select d.home, true from domicile.directory d where d.key = p_key;
   if found then return; end if;
   return query
-    insert into domicile.claims as c (key, home, claim) values (p_key, p_home, p_claim)
+    insert into domicile.claims as c (key, home, attempts)
+    values (p_key, p_home, array[p_attempt])
     on conflict (key) do update
-      set claim = case when c.home = excluded.home then excluded.claim else c.claim end
-    returning c.home, c.claim, false;
+      set attempts = case
+        when c.home = excluded.home and not p_attempt = any (c.attempts)
+        then c.attempts || p_attempt else c.attempts end
+    returning c.home, false;
 end $$;
 
-create function domicile.release(p_key bytea, p_claim uuid) returns void
-language sql security definer set search_path = pg_catalog, domicile as $$
-  delete from domicile.claims where key = p_key and claim = p_claim;
-$$;
-
--- Makes the subject live here, in the transaction that stores its first row.
--- A claim that was taken over or released in the meantime stops the transaction.
-create function domicile.settle(p_key bytea, p_claim uuid) returns void
+create function domicile.release(p_key bytea, p_attempt uuid) returns void
 language plpgsql security definer set search_path = pg_catalog, domicile as $$
 begin
-  if p_claim is not null then
-    perform 1 from domicile.claims c where c.key = p_key and c.claim = p_claim for update;
+  perform 1 from domicile.claims where key = p_key for update;
+  delete from domicile.claims where key = p_key and attempts = array[p_attempt];
+  update domicile.claims set attempts = array_remove(attempts, p_attempt)
+  where key = p_key and p_attempt = any (attempts);
+end $$;
+
+-- Makes the subject live here, in the transaction that stores its first row.
+-- A claim that was given back in the meantime stops the transaction. Of two attempts of this home
+-- the second finds the directory's row.
+create function domicile.settle(p_key bytea, p_attempt uuid) returns void
+language plpgsql security definer set search_path = pg_catalog, domicile as $$
+begin
+  if p_attempt is not null then
+    perform 1 from domicile.claims c
+    where c.key = p_key and p_attempt = any (c.attempts) for update;
     if not found then
       raise exception using errcode = 'DM001', message = 'the claim is no longer held';
     end if;

@@ -1,0 +1,115 @@
+/**
+ * How many people live in a country?
+ *
+ * Medium estimate for 1 July 2024 of the United Nations World Population Prospects 2024, in
+ * millions, rounded here: to the million from ten million on, to the hundred thousand below. Some
+ * countries of every part of the world, the most populous among them; it is sample data and not a
+ * list of states. The parts of the world are the five regions of the UN's M49 standard.
+ */
+export type Area = 'Africa' | 'Americas' | 'Asia' | 'Europe' | 'Oceania';
+
+/** ISO 3166-1 alpha-2 codes and millions of people. */
+export const MILLIONS: Readonly<Record<Area, Readonly<Record<string, number>>>> = {
+  Africa: {
+    NG: 233,
+    ET: 132,
+    EG: 117,
+    CD: 109,
+    TZ: 69,
+    ZA: 64,
+    KE: 56,
+    SD: 50,
+    UG: 50,
+    DZ: 47,
+    MA: 38,
+    AO: 38,
+    MZ: 35,
+    GH: 34,
+    MG: 32,
+    CI: 32,
+    CM: 29,
+    NE: 27,
+    SN: 19,
+    RW: 14,
+    TN: 12,
+  },
+  Americas: {
+    US: 345,
+    BR: 212,
+    MX: 131,
+    CO: 53,
+    AR: 46,
+    CA: 40,
+    PE: 34,
+    VE: 28,
+    CL: 20,
+    GT: 18,
+    EC: 18,
+    BO: 12,
+    DO: 11,
+    CU: 11,
+    CR: 5.1,
+    PA: 4.5,
+    UY: 3.4,
+    JM: 2.8,
+  },
+  Asia: {
+    IN: 1451,
+    CN: 1419,
+    ID: 283,
+    PK: 251,
+    BD: 174,
+    JP: 124,
+    PH: 116,
+    VN: 101,
+    IR: 92,
+    TR: 87,
+    TH: 72,
+    MM: 55,
+    KR: 52,
+    IQ: 46,
+    AF: 43,
+    UZ: 36,
+    MY: 36,
+    SA: 34,
+    NP: 30,
+    LK: 23,
+    KZ: 21,
+    KH: 18,
+    JO: 12,
+    AE: 11,
+    SG: 5.8,
+  },
+  Europe: {
+    RU: 145,
+    DE: 85,
+    GB: 69,
+    FR: 67,
+    IT: 59,
+    ES: 48,
+    PL: 39,
+    UA: 38,
+    RO: 19,
+    NL: 18,
+    BE: 12,
+    CZ: 11,
+    SE: 11,
+    PT: 10,
+    GR: 10,
+    HU: 9.7,
+    AT: 9.1,
+    CH: 8.9,
+    DK: 6,
+    FI: 5.6,
+    NO: 5.6,
+    IE: 5.3,
+    IS: 0.4,
+  },
+  Oceania: { AU: 27, PG: 11, NZ: 5.2 },
+};
+
+export type Country = { code: string; area: Area; millions: number };
+
+export const COUNTRIES: readonly Country[] = Object.entries(MILLIONS).flatMap(([area, countries]) =>
+  Object.entries(countries).map(([code, millions]) => ({ code, area: area as Area, millions })),
+);
