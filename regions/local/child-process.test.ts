@@ -1,5 +1,4 @@
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -136,17 +135,19 @@ test('a child learns of its supervisor’s death and sees nothing of its environ
     env: { SECRET: 'value' },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  let said = '';
-  for await (const chunk of parent.stdout) {
-    said += chunk;
-    if (said.split('\n').length > 2) break;
+  try {
+    let said = '';
+    for await (const chunk of parent.stdout) {
+      said += chunk;
+      if (said.split('\n').length > 2) break;
+    }
+    const [sees, pid] = said.trim().split('\n');
+    expect(sees).toBe('false');
+    expect(isAlive(Number(pid))).toBe(true);
+    parent.kill('SIGKILL');
+    const gone = await waitUntil(() => !isAlive(Number(pid)) || undefined, { timeoutMs: 5_000 });
+    expect(gone).toBe(true);
+  } finally {
+    parent.kill('SIGKILL');
   }
-  const [sees, pid] = said.trim().split('\n');
-  expect(sees).toBe('false');
-  expect(isAlive(Number(pid))).toBe(true);
-  parent.kill('SIGKILL');
-  if (parent.exitCode === null && parent.signalCode === null) await once(parent, 'exit');
-  expect(await waitUntil(() => !isAlive(Number(pid)) || undefined, { timeoutMs: 5_000 })).toBe(
-    true,
-  );
 });

@@ -59,18 +59,29 @@ export async function initialiseCluster(given: Initialisation): Promise<void> {
     ...['--no-locale', '--auth', 'scram-sha-256', '--no-data-checksums', '--no-instructions'],
     ...(durable ? [] : ['--no-sync']),
   ];
+  signal.throwIfAborted();
   const initdb = spawn(binaries.initdb, args, {
     ...spawnAs(user),
     cwd: '/',
     env: { LC_ALL: 'C', TZ: 'UTC' },
     stdio: ['ignore', 'ignore', 'pipe'],
     detached: true,
-    signal,
   });
+  // It starts servers of its own, which have to go with it.
+  const end = () => {
+    const running = initdb.exitCode === null && initdb.signalCode === null;
+    if (running && initdb.pid !== undefined) process.kill(-initdb.pid, 'SIGKILL');
+  };
+  signal.addEventListener('abort', end);
   const complaint = text(initdb.stderr);
-  const [code] = (await once(initdb, 'exit')) as [number | null];
-  if (code !== 0) {
-    throw new CannotStart(`initdb failed in ${nodeFolder}:\n${(await complaint).trim()}`);
+  try {
+    const [code] = (await once(initdb, 'exit')) as [number | null];
+    signal.throwIfAborted();
+    if (code !== 0) {
+      throw new CannotStart(`initdb failed in ${nodeFolder}:\n${(await complaint).trim()}`);
+    }
+  } finally {
+    signal.removeEventListener('abort', end);
   }
   await rename(data, join(nodeFolder, 'data'));
   await rm(draft, { recursive: true });

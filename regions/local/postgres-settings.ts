@@ -43,6 +43,8 @@ const EVERYWHERE = {
   listen_addresses: '127.0.0.1',
   unix_socket_directories: '',
   shared_memory_type: 'mmap',
+  // In the data directory, so that a killed server leaves nothing behind in /dev/shm.
+  dynamic_shared_memory_type: 'mmap',
   huge_pages: 'off',
   jit: false,
   timezone: 'UTC',

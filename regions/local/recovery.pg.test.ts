@@ -38,19 +38,20 @@ async function drafts(): Promise<string[]> {
 }
 
 /** Kills a supervisor at the moment when something unfinished lies there. */
-async function superviseUntilHalfDone(): Promise<void> {
+async function superviseUntilHalfDone(node: string): Promise<void> {
   const supervisor = superviseElsewhere(world);
   const halfDone = async () => {
-    for (const draft of await drafts()) if (existsSync(join(draft, 'data', 'global'))) return true;
-    return undefined;
+    const own = (await drafts()).filter((draft) => dirname(draft) === dirname(dataOf(node)));
+    return own.some((draft) => existsSync(join(draft, 'data', 'global'))) || undefined;
   };
   await waitUntil(halfDone, { timeoutMs: 20_000, everyMs: 1 });
   await supervisor.kill();
   expect(await drafts()).not.toEqual([]);
+  expect(existsSync(dataOf(node))).toBe(false);
 }
 
 test('a supervisor killed while it made the clusters is no obstacle', async () => {
-  await superviseUntilHalfDone();
+  await superviseUntilHalfDone('us-a');
 
   const clusters = await world.start();
   expect(world.steps.join('\n')).toContain('removed what a start that was cut off had left');
@@ -61,7 +62,7 @@ test('a supervisor killed while it made the clusters is no obstacle', async () =
 
 test('a supervisor killed while it copied the primary is no obstacle', async () => {
   await rm(dataOf('us-b'), { recursive: true });
-  await superviseUntilHalfDone();
+  await superviseUntilHalfDone('us-b');
 
   const clusters = await world.start();
   expect(world.steps.join('\n')).toContain('which an earlier supervisor had left running');
