@@ -194,3 +194,11 @@ test('a timeout that is removed ends the stream behind what later toxics hold', 
   expect(wire.ended).toBe(true);
   expect(Buffer.concat(wire.received).toString()).toBe('held');
 });
+
+test('what Node read in one go travels in chunks of at most 32 KiB', async () => {
+  const wire = new Wire();
+  wire.chain();
+  wire.source.push(Buffer.alloc(70_000));
+  await turn();
+  expect(wire.received.map(({ length }) => length)).toEqual([32_768, 32_768, 4_464]);
+});

@@ -173,7 +173,7 @@ class Sink implements Inlet {
     if (this.#ended) this.#closeWhenWritten();
   };
 
-  /** A destroyed socket forgets what it could not yet give to the kernel. */
+  /** A socket that is reset or destroyed forgets what it could not yet give to the kernel. */
   #closeWhenWritten(): void {
     if (this.#destination.destroyed || this.#destination.writableLength === 0) this.#onEnd();
   }

@@ -77,8 +77,5 @@ export class Connection {
   #close(socket: Socket): void {
     if (this.#resets) socket.resetAndDestroy();
     else socket.destroySoon();
-    // Nothing that still arrives on a closed socket counts, even if its FIN waits for a slow peer.
-    const readsFromIt = socket === this.#sockets.server ? 'downstream' : 'upstream';
-    this.#chains[readsFromIt].sourceEnded();
   }
 }

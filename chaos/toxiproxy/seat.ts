@@ -59,8 +59,6 @@ export class Seat implements Stage, Inlet, Feeder {
   #course: Course | undefined;
   #waiting: Wait | undefined;
   #timer: NodeJS.Timeout | undefined;
-  /** `end` is in the queue or was taken from it: what comes later is dropped. */
-  #sealed = false;
   #finished = false;
   #stopping = false;
   /** A stop pushed a chunk on without room; take nothing more until the next stage has caught up. */
@@ -107,8 +105,7 @@ export class Seat implements Stage, Inlet, Feeder {
   }
 
   accept(item: Item): void {
-    if (this.#sealed || this.#finished) return;
-    if (item === 'end') this.#sealed = true;
+    if (this.#finished) return;
     this.#queue.push(item);
     this.#continueTaking();
   }

@@ -64,6 +64,14 @@ export function apiCases(rig: () => Rig): void {
       expect((await rig().api('POST', '/proxies', body)).status).toBe(201);
     });
 
+    test('of ten that ask for one name at once, one gets it', async () => {
+      const body = { name: 'coveted', listen: 'localhost:0', upstream: '127.0.0.1:1' };
+      const create = () => rig().api('POST', '/proxies', body);
+      const replies = await Promise.all(Array.from({ length: 10 }, create));
+      const count = (wanted: number) => replies.filter(({ status }) => status === wanted).length;
+      expect([count(201), count(409)]).toEqual([1, 9]);
+    });
+
     test('a port is taken until its proxy is deleted, and the loser is not stored', async () => {
       const { name, listen } = await rig().createProxy();
       const body = { name: 'loser', listen, upstream: '127.0.0.1:1' };

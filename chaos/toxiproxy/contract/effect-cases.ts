@@ -223,10 +223,10 @@ export function effectCases(rig: () => Rig): void {
 
   describe('timeout', TIMING, () => {
     test('closes a connection that is idle for so long', async () => {
+      const { port } = await rig().pair(up('timeout', { timeout: 100 }));
       const startMs = now();
-      const { client, server } = await rig().pair(up('timeout', { timeout: 100 }));
+      const client = await rig().connect(port);
       expect(await client.ended()).toBe('fin');
-      expect(await server.ended()).toBe('fin');
       expectAbout(now() - startMs, 100);
     });
 
@@ -422,7 +422,7 @@ export function effectCases(rig: () => Rig): void {
 
   describe('slicer', TIMING, () => {
     test('cuts into pieces of at most average plus variation, and loses nothing', async () => {
-      const attributes = { average_size: 20, size_variation: 10, delay: 10_000 };
+      const attributes = { average_size: 20, size_variation: 10, delay: 20_000 };
       const { client, server } = await rig().pair(up('slicer', attributes));
       const sent = pattern(200);
       client.send(sent);
@@ -432,15 +432,14 @@ export function effectCases(rig: () => Rig): void {
     });
 
     test('without variation it halves evenly', async () => {
-      const attributes = { average_size: 10, delay: 10_000 };
+      const attributes = { average_size: 15, delay: 20_000 };
       const { client, server } = await rig().pair(up('slicer', attributes));
       const startMs = now();
       client.send(pattern(100));
       await server.received(100);
-      expectAbout(now() - startMs, 150);
+      expectAbout(now() - startMs, 140);
       const sizes = server.arrivals.map(({ data }) => data.length);
-      expect(sizes).toHaveLength(16);
-      expect(new Set(sizes)).toEqual(new Set([6, 7]));
+      expect(sizes).toEqual([12, 13, 12, 13, 12, 13, 12, 13]);
     });
 
     test('its removal releases the rest at once', async () => {

@@ -12,6 +12,8 @@ export class Peer {
   readonly arrivals: { data: Buffer; atMs: number }[] = [];
   ending: Ending | undefined;
   endedAtMs: number | undefined;
+  /** A write was answered by an RST, or never left: the other side no longer knows us. */
+  broken = false;
   readonly #socket: Socket;
   readonly #nowMs: () => number;
   #watchers: (() => void)[] = [];
@@ -28,7 +30,10 @@ export class Peer {
     });
     socket.on('drain', () => this.#changed());
     socket.on('end', () => this.#end('fin'));
-    socket.on('error', () => this.#end('rst'));
+    socket.on('error', () => {
+      this.broken = true;
+      this.#end('rst');
+    });
     socket.on('close', () => {
       this.#closed = true;
       this.#changed();

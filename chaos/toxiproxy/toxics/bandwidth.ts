@@ -15,7 +15,7 @@ export const bandwidth = toxicKind({
   type: 'bandwidth',
   attributes: ['rate'],
   *run({ rate }, stage) {
-    const pause = paced(stage);
+    const pause = paced(stage, Number.POSITIVE_INFINITY);
     // A kilobyte is 1000 bytes here, so KB/s are bytes per millisecond. Negative means nothing:
     // the original dies of it.
     const bytesPerMs = Math.max(0, rate);

@@ -9,11 +9,17 @@
 import { paced } from '../paced.ts';
 import { type Stage, toxicKind } from '../stage.ts';
 
+/**
+ * Carried from pause to pause, so that microseconds add up. No more than that: pieces that come late
+ * must not then come close together, or the receiver sees fewer and bigger ones.
+ */
+const TIMER_GRAIN_MS = 2;
+
 export const slicer = toxicKind({
   type: 'slicer',
   attributes: ['average_size', 'size_variation', 'delay'],
   *run({ average_size, size_variation, delay }, stage) {
-    const pause = paced(stage);
+    const pause = paced(stage, TIMER_GRAIN_MS);
     // The original dies of an average of nothing and of a variation above the average.
     const averageBytes = Math.max(1, average_size);
     const variationBytes = Math.min(averageBytes, Math.max(0, size_variation));
