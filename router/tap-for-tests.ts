@@ -51,13 +51,15 @@ export class Tap {
   }
 
   #relay(client: Socket, host: string, port: number): void {
-    const server = dial(port, host);
     const parts: Buffer[] = [];
     const sent = () => Buffer.concat(parts);
     this.connections.push({ sent });
     let waiting: Buffer[] = [];
+    let server: Socket | undefined;
+    // Dialled late, so that a connection that was held back meets whoever is there afterwards.
     const pass = () => {
       this.#held.delete(pass);
+      server ??= this.#answering(client, host, port);
       for (const part of waiting) server.write(part);
       waiting = [];
     };
@@ -67,20 +69,24 @@ export class Tap {
       if (this.holds(sent())) this.#held.add(pass);
       else pass();
     });
+    client.on('close', () => this.#held.delete(pass));
+    this.#keep(client);
+  }
+
+  #answering(client: Socket, host: string, port: number): Socket {
+    const server = dial(port, host);
     server.on('data', (part) => client.write(part));
-    for (const [socket, other] of [
-      [client, server],
-      [server, client],
-    ] as const) {
-      this.#sockets.add(socket);
-      socket.setNoDelay();
-      socket.on('error', () => {});
-      socket.on('close', () => {
-        this.#sockets.delete(socket);
-        this.#held.delete(pass);
-        other.destroy();
-      });
-    }
+    server.on('close', () => client.destroy());
+    client.on('close', () => server.destroy());
+    this.#keep(server);
+    return server;
+  }
+
+  #keep(socket: Socket): void {
+    this.#sockets.add(socket);
+    socket.setNoDelay();
+    socket.on('error', () => {});
+    socket.on('close', () => this.#sockets.delete(socket));
   }
 }
 

@@ -279,6 +279,8 @@ export async function eventually(
       try {
         return (await is()) || undefined;
       } catch (error) {
+        // What must hold at every look is not given a second chance.
+        if (error instanceof Error && error.name === 'AssertionError') throw error;
         last = error;
         return undefined;
       }
