@@ -42,7 +42,14 @@ export async function startPostgres(settings: Record<string, string> = {}): Prom
       { ...USER, cwd: dir, stdio: ['ignore', 'ignore', 'pipe'] },
     );
     const exited = once(server, 'exit');
+    // A run that is interrupted skips its hooks.
+    const abandon = () => {
+      server.kill('SIGKILL');
+      remove();
+    };
+    process.once('exit', abandon);
     const stop = async () => {
+      process.off('exit', abandon);
       server.kill('SIGINT');
       const hard = setTimeout(() => server.kill('SIGKILL'), 5_000);
       await exited;
