@@ -1,0 +1,74 @@
+/**
+ * One failure of every kind, as `docs/problems.md` shows it.
+ *
+ * The compiler keeps the list complete: a new kind of failure without a sample does not compile.
+ */
+import type { Failure } from '../router/problem.ts';
+
+type Samples = { [K in Failure['kind']]: Extract<Failure, { kind: K }> };
+
+export const SAMPLES: Samples = {
+  'not-found': { kind: 'not-found' },
+  'method-not-allowed': { kind: 'method-not-allowed', allowed: ['GET', 'HEAD'] },
+  'malformed-json': { kind: 'malformed-json', why: 'It breaks at character 17.' },
+  'invalid-request': {
+    kind: 'invalid-request',
+    complaints: [{ path: 'email', message: 'Invalid email address' }],
+  },
+  'body-too-large': { kind: 'body-too-large', bytesMax: 1_048_576 },
+  'unknown-country': {
+    kind: 'unknown-country',
+    why: '"UK" is not an ISO 3166-1 alpha-2 code, such as DE or JP. Did you mean GB?',
+  },
+  'placement-refused': {
+    kind: 'placement-refused',
+    why: 'The policy needs to know "contract", one of standard, eu-only.',
+  },
+  'home-not-yours-to-choose': {
+    kind: 'home-not-yours-to-choose',
+    asked: 'us',
+    home: 'eu',
+    rule: 'europe',
+  },
+  'unknown-subject': { kind: 'unknown-subject' },
+  'subject-exists': { kind: 'subject-exists', home: 'eu' },
+  'session-token-malformed': { kind: 'session-token-malformed', why: 'not base64url' },
+  'session-token-forged': { kind: 'session-token-forged' },
+  'session-token-foreign': { kind: 'session-token-foreign' },
+  'session-floor-unmet': {
+    kind: 'session-floor-unmet',
+    region: 'eu',
+    passedOver: [
+      { node: 'eu-a', because: 'never_seen' },
+      { node: 'eu-b', because: 'behind' },
+    ],
+  },
+  'home-unreachable': { kind: 'home-unreachable', home: 'eu' },
+  'home-unknown': { kind: 'home-unknown', silent: ['eu'] },
+  'claim-undecided': { kind: 'claim-undecided', silent: ['us', 'asia'] },
+  'region-unavailable': {
+    kind: 'region-unavailable',
+    region: 'eu',
+    passedOver: [
+      { node: 'eu-a', because: 'never_seen' },
+      { node: 'eu-b', because: 'seen_too_long_ago' },
+    ],
+  },
+  'write-outcome-unknown': { kind: 'write-outcome-unknown' },
+  'write-not-applied': {
+    kind: 'write-not-applied',
+    why: 'The primary acknowledges no commit now',
+  },
+  'deadline-exceeded': { kind: 'deadline-exceeded' },
+  overloaded: { kind: 'overloaded' },
+  conflict: { kind: 'conflict', constraint: 'users_pkey' },
+  'constraint-violated': { kind: 'constraint-violated', constraint: 'orders_total_cents_check' },
+  'hop-refused': { kind: 'hop-refused', why: 'the signature does not fit the request' },
+  misdirected: { kind: 'misdirected', home: 'asia' },
+  'read-only-route': { kind: 'read-only-route' },
+  'undeclared-in-policy': {
+    kind: 'undeclared-in-policy',
+    what: 'The mirror "public_profiles"',
+  },
+  internal: { kind: 'internal' },
+};
