@@ -5,7 +5,7 @@
  * million subjects in the memory of its directory.
  */
 import { readFileSync } from 'node:fs';
-import autocannon from 'autocannon';
+import { load } from './load.ts';
 import { type Bench, edgeOf, signUp } from './measured-world.ts';
 
 export type Memory = {
@@ -22,11 +22,12 @@ export async function measureMemory({ world, report }: Bench): Promise<Memory> {
   const pid = world.edges.get(world.catalogue.regions.get('eu')?.edges[0]?.name ?? '')?.pid ?? 0;
   const atRest = pssBytes(pid);
   const token = await signUp(edge, 'measured');
-  await autocannon({
+  await load({
     url: `${edge}/users/measured`,
+    method: 'GET',
     headers: { 'domicile-session': token },
     connections: 32,
-    duration: 5,
+    seconds: 5,
   });
   const afterLoad = pssBytes(pid);
   for (let filled = 0; filled < 10; filled++) {

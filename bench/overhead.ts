@@ -8,11 +8,11 @@
 import { randomBytes } from 'node:crypto';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import autocannon from 'autocannon';
 import { startChild } from '../regions/local/child-process.ts';
 import { freePorts } from '../regions/local/ports.ts';
 import { edgePassword } from '../router/provision.ts';
 import { cpuTimeUs } from './cpu-time.ts';
+import { load } from './load.ts';
 import { type Bench, signUp } from './measured-world.ts';
 import { inWords, ratios, type Spread, spread } from './ratio.ts';
 
@@ -47,44 +47,58 @@ export async function measureOverhead(
   const url = eu?.edges[0]?.url;
   if (eu === undefined || url === undefined) throw new RangeError('no region eu');
   const token = await signUp(url, USER);
-  const [port = 0] = await freePorts(1);
   const at = (role: string) =>
     eu.nodes.find(({ name }) => world.clusters.role(name) === role)?.port;
-  const bare = await startChild({
-    name: 'bare server',
-    command: process.execPath,
-    args: [
-      join(here, 'bare-server.ts'),
-      ...[port, at('replica'), at('primary'), eu.database].map(String),
-    ],
-    env: { PGPASSWORD: world.clusters.password(edgePassword('eu')) },
-    cwd: process.cwd(),
-    logFile: join(root, 'run', 'bare-server.log'),
-    ready: { kind: 'message', is: (message) => message === 'ready' },
-    readyLimitMs: 10_000,
-    stopLimitMs: 2_000,
-    onExit: () => report('the bare server ended'),
-  });
+  const startBare = async (name: string) => {
+    const [port = 0] = await freePorts(1);
+    const child = await startChild({
+      name,
+      command: process.execPath,
+      args: [
+        join(here, 'bare-server.ts'),
+        ...[port, at('replica'), at('primary'), eu.database].map(String),
+      ],
+      env: { PGPASSWORD: world.clusters.password(edgePassword('eu')) },
+      cwd: process.cwd(),
+      logFile: join(root, 'run', `${name}.log`),
+      ready: { kind: 'message', is: (message) => message === 'ready' },
+      readyLimitMs: 10_000,
+      stopLimitMs: 2_000,
+      onExit: () => report(`the ${name} server ended`),
+    });
+    return { child, pid: child.pid, url: `http://127.0.0.1:${port}` };
+  };
+  // One process a variant: the compiler serves each of them alone, which is the best case for them.
+  const bare = await startBare('bare');
+  const naive = await startBare('naive');
+  const bareWrite = await startBare('bare-write');
   try {
-    const edge = world.edges.get(eu.edges[0]?.name ?? '');
-    const run = async (target: string, method: 'GET' | 'POST', headers = {}): Promise<Run> => {
-      const pid = target.startsWith(url) ? (edge?.pid ?? 0) : bare.pid;
+    const edge = { pid: world.edges.get(eu.edges[0]?.name ?? '')?.pid ?? 0, url };
+    const run = async (
+      { pid, url: origin }: { pid: number; url: string },
+      path: string,
+      method: 'GET' | 'POST',
+      headers = {},
+    ): Promise<Run> => {
       const cpuBeforeUs = cpuTimeUs(pid) ?? Number.NaN;
-      const load = { url: target, method, headers, connections, duration: seconds };
-      const result = await autocannon(load);
+      const { requests, perSecond } = await load({
+        url: origin + path,
+        method,
+        headers,
+        connections,
+        seconds,
+      });
       const cpuUs = (cpuTimeUs(pid) ?? Number.NaN) - cpuBeforeUs;
-      const failed = result.non2xx + result.errors + result.timeouts;
-      if (failed > 0) throw new Error(`${failed} requests to ${target} failed`);
-      const { total } = result.requests;
-      return { perSecond: total / result.duration, cpuUs: cpuUs / total };
+      return { perSecond, cpuUs: cpuUs / requests };
     };
     const session = { 'domicile-session': token };
+    const path = `/users/${USER}`;
     const variants = {
-      bare: () => run(`http://127.0.0.1:${port}/users/${USER}`, 'GET'),
-      naive: () => run(`http://127.0.0.1:${port}/naive/users/${USER}`, 'GET'),
-      domicile: () => run(`${url}/users/${USER}`, 'GET', session),
-      bareWrite: () => run(`http://127.0.0.1:${port}/users/${USER}`, 'POST'),
-      domicileWrite: () => run(`${url}/users/${USER}`, 'POST', session),
+      bare: () => run(bare, path, 'GET'),
+      naive: () => run(naive, `/naive${path}`, 'GET'),
+      domicile: () => run(edge, path, 'GET', session),
+      bareWrite: () => run(bareWrite, path, 'POST'),
+      domicileWrite: () => run(edge, path, 'POST', session),
     };
     const names = Object.keys(variants) as Variant[];
     const seen = new Map(names.map((name) => [name, [] as Run[]]));
@@ -115,7 +129,7 @@ export async function measureOverhead(
       },
     };
   } finally {
-    await bare.stop();
+    await Promise.all([bare, naive, bareWrite].map(({ child }) => child.stop()));
   }
 }
 
