@@ -9,6 +9,7 @@ type Samples = { [K in Failure['kind']]: Extract<Failure, { kind: K }> };
 
 export const SAMPLES: Samples = {
   'not-found': { kind: 'not-found' },
+  'nothing-here': { kind: 'nothing-here' },
   'method-not-allowed': { kind: 'method-not-allowed', allowed: ['GET', 'HEAD'] },
   'malformed-json': { kind: 'malformed-json', why: 'It breaks at character 17.' },
   'invalid-request': {

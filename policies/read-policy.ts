@@ -16,9 +16,14 @@ export type PolicyReading =
   | { policy: Policy }
   | { complaints: readonly [Complaint, ...Complaint[]] };
 
-export function readPolicy(text: string, file: string, catalogue: Catalogue): PolicyReading {
+/** Without a catalogue, whatever can be said without knowing the regions. */
+export function readPolicy(
+  text: string,
+  file: string,
+  catalogue: Catalogue | undefined,
+): PolicyReading {
   const reading = readYaml(text, file, PolicyFile, (document, source) =>
-    checkPolicy(policyFrom(document, source), { catalogue }),
+    checkPolicy(policyFrom(document, source), catalogue === undefined ? {} : { catalogue }),
   );
   return 'ok' in reading ? { policy: policyFrom(reading.ok, reading.source) } : reading;
 }

@@ -129,7 +129,7 @@ export class LeasePool {
   /** Connections fit for use, leased or idle. */
   readonly #slots = new Set<Slot>();
   readonly #idle: Slot[] = [];
-  readonly #waiting = new Set<Lease>();
+  readonly #waiting = new Line();
   /** Sockets not yet known to be closed; close() is over when none is left. */
   readonly #lingering = new Set<Slot>();
   #opened = 0;
@@ -178,8 +178,10 @@ export class LeasePool {
   /** Destroys every socket, idle and leased, and refuses all further use. */
   destroy(why: string): void {
     this.#closedWhy ??= why;
-    for (const lease of this.#waiting) lease.refuse({ kind: 'pool-closed', why: this.#closedWhy });
-    this.#waiting.clear();
+    for (let lease = this.#waiting.first; lease !== undefined; lease = this.#waiting.first) {
+      this.#waiting.delete(lease);
+      lease.refuse({ kind: 'pool-closed', why: this.#closedWhy });
+    }
     for (const slot of this.#lingering) slot.die('POOL_DESTROYED');
     this.#settleClose();
   }
@@ -227,7 +229,7 @@ export class LeasePool {
 
   /** @internal A lease ended and its connection is as good as new. */
   giveBack(slot: Slot): void {
-    const [next] = this.#waiting;
+    const next = this.#waiting.first;
     if (next !== undefined) this.#serve(next, slot);
     else if (this.#closedWhy !== undefined) slot.leave();
     else this.#idle.push(slot);
@@ -239,7 +241,7 @@ export class LeasePool {
     if (how === 'discarded') this.#discarded++;
     const at = this.#idle.indexOf(slot);
     if (at >= 0) this.#idle.splice(at, 1);
-    const [next] = this.#waiting;
+    const next = this.#waiting.first;
     const fresh = next && this.#openSlot();
     if (next !== undefined && fresh !== undefined) this.#serve(next, fresh);
   }
@@ -265,6 +267,44 @@ export class LeasePool {
 
   #settleClose(): void {
     if (this.#lingering.size === 0 && this.#waiting.size === 0) this.#whenEmpty?.resolve();
+  }
+}
+
+/**
+ * Those who wait for a connection, first come first. A list and not a Set: a Set that is rehashed
+ * leaves its old table pointing to the new one, and once such a table has grown old, every lease
+ * that ever waited survives to the next full collection, with its request (2.5 ms a scavenge
+ * instead of 0.3 ms).
+ */
+class Line {
+  first: Lease | undefined;
+  #last: Lease | undefined;
+  #size = 0;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  add(lease: Lease): void {
+    lease.inLine = true;
+    lease.ahead = this.#last;
+    if (this.#last === undefined) this.first = lease;
+    else this.#last.behind = lease;
+    this.#last = lease;
+    this.#size++;
+  }
+
+  delete(lease: Lease): void {
+    if (!lease.inLine) return;
+    const { ahead, behind } = lease;
+    if (ahead === undefined) this.first = behind;
+    else ahead.behind = behind;
+    if (behind === undefined) this.#last = ahead;
+    else behind.ahead = ahead;
+    lease.inLine = false;
+    lease.ahead = undefined;
+    lease.behind = undefined;
+    this.#size--;
   }
 }
 
@@ -358,6 +398,10 @@ class Slot {
 /** One caller's turn: from asking for a connection until its last statement is answered. */
 abstract class Lease {
   readonly inFlight: GuardedStatement[] = [];
+  /** Its place in the line of a pool. */
+  inLine = false;
+  ahead: Lease | undefined;
+  behind: Lease | undefined;
   /** Statements and fragments written so far, less the statements among them that were sent. */
   unsent = 0;
   /** A statement of an older turn than the lease's was written by a handler that has returned. */

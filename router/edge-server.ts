@@ -18,7 +18,7 @@ import type { Domicile } from './domicile.ts';
 import { type Edge, targetOf } from './edge.ts';
 import { HOP_HEADER, HopGuard } from './hop.ts';
 import { hopContent } from './peers.ts';
-import { Refusal } from './problem.ts';
+import { problem, Refusal } from './problem.ts';
 import { SESSION_COOKIE, SESSION_HEADER, Visit } from './visit.ts';
 
 export type EdgeServerOptions = {
@@ -60,7 +60,9 @@ export function edgeFetch({ edge, app, hopKey, log }: EdgeServerOptions): EdgeFe
   root.route('/', app);
   root.notFound((c) => {
     const allowed = methodsOf(root, c.req.path);
-    return allowed.length === 0 || allowed.includes(c.req.method)
+    // The route was served, and its handler says that there is nothing.
+    if (allowed.includes(c.req.method)) return problem({ kind: 'nothing-here' });
+    return allowed.length === 0
       ? refuse(c.env.visit, new Refusal({ kind: 'not-found' }))
       : refuse(c.env.visit, new Refusal({ kind: 'method-not-allowed', allowed }));
   });

@@ -6,6 +6,7 @@ import { resolve } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
 import { styleText } from 'node:util';
+import { setFlagsFromString } from 'node:v8';
 import { Command } from 'commander';
 import { CannotStart } from '../regions/local/cannot-start.ts';
 import { settingsHelp } from './config.ts';
@@ -95,6 +96,10 @@ program
   .addHelpText('after', `\nEnvironment:\n${settingsHelp()}`)
   .action(async (options) => {
     const ending = askedToEnd();
+    // V8 sees requests in flight survive a collection and then allocates their like as old from
+    // the start, which keeps whole finished requests until a full collection: 8 ms a scavenge
+    // instead of 0.5 ms, a sixth of an edge's time.
+    setFlagsFromString('--no-allocation-site-pretenuring');
     // A local world's edge must not outlive the world.
     process.on('disconnect', () => process.exit(0));
     const started = await startEdge(options, {

@@ -17,6 +17,7 @@ export type Retry = 'safe' | 'after-change' | 'same-key-only';
 
 export type Failure =
   | { kind: 'not-found' }
+  | { kind: 'nothing-here' }
   | { kind: 'method-not-allowed'; allowed: readonly string[] }
   | { kind: 'malformed-json'; why: string }
   | { kind: 'invalid-request'; complaints: readonly { path: string; message: string }[] }
@@ -93,6 +94,13 @@ function describe(failure: Failure): Description {
         status: 404,
         title: 'No such route',
         detail: 'This app has no route of that path.',
+        retry: 'after-change',
+      };
+    case 'nothing-here':
+      return {
+        status: 404,
+        title: 'Nothing is stored here',
+        detail: 'The route exists and the app found nothing under this address.',
         retry: 'after-change',
       };
     case 'method-not-allowed':
@@ -233,7 +241,8 @@ function describe(failure: Failure): Description {
       return {
         status: 504,
         title: 'The write may have happened',
-        detail: 'The connection ended before the outcome was known. Read before writing again.',
+        detail:
+          'The connection ended before the outcome was known, and the write may also take effect later. A second one may do it twice.',
         retry: 'same-key-only',
       };
     case 'write-not-applied':

@@ -351,10 +351,33 @@ async function ensureSubscription(sql: Sql, wanted: Subscription): Promise<void>
         `create subscription ${name} connection '${connection}' publication ${publication} with (slot_name = ${slot}, ${options})`,
       ),
     );
-  } else if (found.conninfo !== connection) {
-    await sql(verbatim(`alter subscription ${name} connection '${connection}'`));
+  } else {
+    if (found.conninfo !== connection) {
+      await sql(verbatim(`alter subscription ${name} connection '${connection}'`));
+    }
+    await followAll(sql, wanted);
   }
   await copied(sql, name);
+}
+
+/** A table that joined the publication is followed only once the subscription has looked again. */
+async function followAll(sql: Sql, { name, publication, publisher }: Subscription): Promise<void> {
+  const published = await withPool(
+    publisher,
+    (there) => there<{ table: string }[]>`
+      select schemaname || '.' || tablename as table from pg_publication_tables
+      where pubname = ${publication}`,
+  );
+  const followed = await sql<{ table: string }[]>`
+    select n.nspname || '.' || c.relname as table from pg_subscription s
+    join pg_subscription_rel r on r.srsubid = s.oid
+    join pg_class c on c.oid = r.srrelid
+    join pg_namespace n on n.oid = c.relnamespace
+    where s.subname = ${name}`;
+  // On an airlock a published table arrives in a partitioned one of the same name.
+  const known = new Set(followed.map(({ table }) => table));
+  const same = known.size === published.length && published.every(({ table }) => known.has(table));
+  if (!same) await sql(verbatim(`alter subscription ${name} refresh publication`));
 }
 
 /** Resolves when every table of the subscription has been copied and is being followed. */

@@ -36,15 +36,28 @@ export async function readFiles({ policy, regions }: AppFiles): Promise<FilesRea
   const complaints = [policyText, regionsText].flatMap((read) =>
     'complaint' in read ? [read.complaint] : [],
   );
-  if ('complaint' in regionsText) return { complaints };
-  const catalogue = readCatalogue(regionsText.text, shown(regions));
-  if ('complaints' in catalogue) {
-    return { complaints: [...complaints, ...catalogue.complaints.map(formatComplaint)] };
+  const catalogue =
+    'text' in regionsText ? readCatalogue(regionsText.text, shown(regions)) : { complaints: [] };
+  const known = 'catalogue' in catalogue ? catalogue.catalogue : undefined;
+  const read =
+    'text' in policyText ? readPolicy(policyText.text, shown(policy), known) : { complaints: [] };
+  for (const reading of [read, catalogue]) {
+    if ('complaints' in reading) complaints.push(...reading.complaints.map(formatComplaint));
   }
-  if ('complaint' in policyText) return { complaints };
-  const read = readPolicy(policyText.text, shown(policy), catalogue.catalogue);
-  if ('complaints' in read) return { complaints: read.complaints.map(formatComplaint) };
-  return { catalogue: catalogue.catalogue, policy: read.policy };
+  if (known === undefined || 'complaints' in read) return { complaints };
+  const undone = notEnforced(read.policy, shown(policy));
+  return undone.length > 0 ? { complaints: undone } : { catalogue: known, policy: read.policy };
+}
+
+/** What the language can say and nothing here keeps yet: better not started than not kept. */
+function notEnforced({ tables }: Policy, file: string): string[] {
+  return [...tables.values()].flatMap((table) =>
+    table.kind === 'subject' && table.transit === 'redirect'
+      ? [
+          `${file}  tables.${table.name}.transit: redirect is not enforced by this version, which would forward the body through a foreign edge; say proxy if it may`,
+        ]
+      : [],
+  );
 }
 
 /** The file's text, or one line on why there is none. */

@@ -161,7 +161,6 @@ export class RegionDatabase {
     if (primary === undefined) throw new Refusal(this.#unavailable(visit));
     const { node } = primary;
     visit.decision = { kind: 'serve', node, rung: 'primary' };
-    visit.stalenessMs = 0;
     if (!this.#stall.admits(now())) {
       throw new Refusal({
         kind: 'write-not-applied',
@@ -182,6 +181,7 @@ export class RegionDatabase {
     switch (outcome.kind) {
       case 'applied':
         this.#stall.acknowledged();
+        visit.stalenessMs = 0;
         raise(outcome.after);
         return outcome.value;
       case 'applied_without_after':
