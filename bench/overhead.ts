@@ -36,6 +36,9 @@ export type OverheadOptions = {
 };
 
 const here = dirname(fileURLToPath(import.meta.url));
+/** Compilers, plans and pools settle in these, which are not counted; after one, some still move. */
+const WARM_UP_ROUNDS = 2;
+
 /** Ids of a run are random, so that none is found in a world that is used twice. */
 const USER = `measured-${randomBytes(4).toString('hex')}`;
 
@@ -106,8 +109,7 @@ export async function measureOverhead(
     const seen = new Map(names.map((name) => [name, [] as Run[]]));
     const rates = (name: Variant) => (seen.get(name) ?? []).map(({ perSecond }) => perSecond);
     const costs = (name: Variant) => (seen.get(name) ?? []).map(({ cpuUs }) => cpuUs);
-    // The first round warms compilers, plans and pools, and is not counted.
-    for (let round = 0; round <= rounds; round++) {
+    for (let round = 1 - WARM_UP_ROUNDS; round <= rounds; round++) {
       for (const name of round % 2 === 0 ? names : names.toReversed()) {
         const run = await variants[name]();
         if (round > 0) seen.get(name)?.push(run);
