@@ -534,6 +534,30 @@ describe('a replica that crashed', () => {
     }
   });
 
+  test('that is frozen is left for the primary long before its last sighting has aged', async () => {
+    const shopper = await Shopper.at('eu');
+    await eventually('the replica has the order', async () => {
+      const read = await domicile.call('eu', 'GET', shopper.path);
+      return read.status === 200 && servedBy(read) === 'eu/eu-b';
+    });
+    domicile.clusters.kill('eu-b', 'SIGSTOP');
+    try {
+      // A read that had to find out for itself would say that the node was unreachable.
+      await eventually('the primary serves at once', async () => {
+        const read = await domicile.call('eu', 'GET', shopper.path);
+        if (read.status !== 200) return false;
+        expect(decided(read)).not.toContain('unreachable');
+        return servedBy(read) === 'eu/eu-a';
+      });
+    } finally {
+      domicile.clusters.kill('eu-b', 'SIGCONT');
+    }
+    await eventually('the replica serves again', async () => {
+      const read = await domicile.call('eu', 'GET', shopper.path);
+      return read.status === 200 && servedBy(read) === 'eu/eu-b';
+    });
+  });
+
   test('and comes back twice under load shows no session less than it has seen', async () => {
     const shoppers = await Promise.all(Array.from({ length: 6 }, () => Shopper.at('eu')));
     const regressions: string[] = [];

@@ -21,6 +21,12 @@ export type WatchOptions = {
   timeoutMs: number;
 };
 
+/**
+ * A look takes about a millisecond. Two missed turns are too many for a replica, which the primary
+ * can stand in for at any time; a primary has nobody, so only its age counts.
+ */
+const SILENT_AFTER_MS = 500;
+
 type NodeRow = {
   standby: boolean;
   lsn: string | null;
@@ -95,6 +101,11 @@ export class Watch {
   async #look(node: string): Promise<void> {
     const { database, sightings, now, timeoutMs } = this.#options;
     const askedAtMs = now();
+    // A frozen replica keeps its connections and answers nothing: every read placed there would
+    // wait for its whole budget until the last sighting has aged.
+    const silent = setTimeout(() => {
+      if (sightings.of(node)?.role === 'replica') sightings.forget(node);
+    }, SILENT_AFTER_MS);
     try {
       await database.on(
         node,
@@ -110,6 +121,8 @@ export class Watch {
       );
     } catch {
       // Its last sighting stands and ages; past its limit the node is not used.
+    } finally {
+      clearTimeout(silent);
     }
   }
 
