@@ -168,25 +168,28 @@ async function provisionExit(
 async function provisionEntrances(options: ProvisionOptions, region: Region): Promise<void> {
   const { catalogue, superuser, password, passfile, link } = options;
   const peers = [...catalogue.regions.values()].filter(({ id }) => id !== region.id);
-  await withPool(superuser(primary(options, region)), async (sql) => {
-    for (const peer of peers) {
+  // At once: making and filling one subscription takes dozens of round trips to a far peer.
+  await Promise.all(
+    peers.map(async (peer) => {
       const role = peerRole(region.id);
       const to = link(region.id, peer.airlock);
       const file = await passfile(`${region.id}.from-${peer.id}`, [
         { to, user: role, password: password(peerPassword(peer.id, region.id)) },
       ]);
-      await ensureSubscription(sql, {
-        name: subscriptionFrom(peer.id),
-        connection: conninfo(to, peer.database, role, file),
-        publication: publicationTo(region.id),
-        slot: publicationTo(region.id),
-        publisher: superuser(peer.airlock.name),
-        // The airlock got every row from its home, so all of them carry an origin here: with
-        // `origin = none` nothing would ever arrive.
-        options: "origin = any, synchronous_commit = 'on'",
-      });
-    }
-  });
+      await withPool(superuser(primary(options, region)), (sql) =>
+        ensureSubscription(sql, {
+          name: subscriptionFrom(peer.id),
+          connection: conninfo(to, peer.database, role, file),
+          publication: publicationTo(region.id),
+          slot: publicationTo(region.id),
+          publisher: superuser(peer.airlock.name),
+          // The airlock got every row from its home, so all of them carry an origin here: with
+          // `origin = none` nothing would ever arrive.
+          options: "origin = any, synchronous_commit = 'on'",
+        }),
+      );
+    }),
+  );
 }
 
 /** Only what the policy names may exist, or nobody would know whose it is. */

@@ -58,8 +58,8 @@ const EVERYWHERE = {
   max_replication_slots: 16,
   max_active_replication_origins: 16,
   max_worker_processes: 16,
-  max_logical_replication_workers: 10,
-  max_sync_workers_per_subscription: 2,
+  max_logical_replication_workers: 12,
+  max_sync_workers_per_subscription: 4,
   track_commit_timestamp: true,
   // A peer that stays away must not fill the disk; its slot is given up first.
   max_slot_wal_keep_size: '1GB',
