@@ -26,7 +26,7 @@ const rounds = (usual: number) => (values.rounds === undefined ? usual : Number(
 
 const ending = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => ending.abort());
-const options = { report, ending: ending.signal };
+const options = { report, signal: ending.signal };
 
 const measurements: Record<string, () => Promise<unknown>> = {
   overhead: async () => {

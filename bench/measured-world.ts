@@ -1,13 +1,8 @@
-/** A throw-away world for a measurement; it is gone afterwards, however the measurement ends. */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+/** What do measurements run against? The storefront's tables with handlers made to be measured. */
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { portsNeeded, withPorts } from '../regions/local/catalogue-ports.ts';
-import { freePorts } from '../regions/local/ports.ts';
-import { wipe } from '../regions/local/wipe-world.ts';
-import { readFiles } from '../router/read-files.ts';
-import { startWorld, type World } from '../router/world.ts';
+import { inThrowAwayWorld } from '../router/throw-away-world.ts';
+import type { World } from '../router/world.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const storefront = join(here, '..', 'examples', 'storefront');
@@ -22,36 +17,14 @@ const FILES = {
 
 export type Bench = { world: World; root: string; report: (line: string) => void };
 
-export async function inWorld<T>(
-  options: { wan: boolean; report: (line: string) => void; ending: AbortSignal },
+export function inWorld<T>(
+  options: { wan: boolean; report: (line: string) => void; signal: AbortSignal },
   measure: (bench: Bench) => Promise<T>,
 ): Promise<T> {
-  const { wan, report, ending } = options;
-  const read = await readFiles(FILES);
-  if ('complaints' in read) throw new Error(read.complaints.join('\n'));
-  const catalogue = withPorts(read.catalogue, await freePorts(portsNeeded(read.catalogue)));
-  const root = await mkdtemp(join(tmpdir(), 'domicile-bench-'));
-  try {
-    const world = await startWorld({
-      root,
-      files: FILES,
-      catalogue,
-      policy: read.policy,
-      durable: true,
-      wan,
-      environment: {},
-      report,
-      signal: ending,
-    });
-    try {
-      return await measure({ world, root, report });
-    } finally {
-      await world.stop();
-    }
-  } finally {
-    await wipe(root, () => {});
-    await rm(root, { recursive: true, force: true });
-  }
+  const { report } = options;
+  return inThrowAwayWorld({ ...options, files: FILES, durable: true }, (world, root) =>
+    measure({ world, root, report }),
+  );
 }
 
 /** A user at home in eu, and the session that its creation answered with. */

@@ -6,20 +6,16 @@
  * Starts three regions with a Postgres primary, replica and airlock each, tells them a story and
  * prints every request and answer. Exits 0 only if each step was as claimed.
  */
-import { chmod, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { styleText } from 'node:util';
 import { Command } from 'commander';
 import { CannotStart } from '../../regions/local/cannot-start.ts';
-import { portsNeeded, withPorts } from '../../regions/local/catalogue-ports.ts';
-import { freePorts } from '../../regions/local/ports.ts';
-import { wipe } from '../../regions/local/wipe-world.ts';
-import { besideApp, readFiles } from '../../router/read-files.ts';
-import { startWorld, type World } from '../../router/world.ts';
+import { besideApp } from '../../router/read-files.ts';
+import { inThrowAwayWorld } from '../../router/throw-away-world.ts';
+import type { World } from '../../router/world.ts';
 import type { Story } from './step.ts';
 import { type Colour, type Told, tellStory } from './tell-story.ts';
 
@@ -61,39 +57,18 @@ if (told === undefined) {
 async function demo(): Promise<Told> {
   const { story } = (await import(pathToFileURL(resolve(storyFile)).href)) as { story: Story };
   const files = besideApp(here('../storefront/app.ts'), {});
-  const read = await readFiles(files);
-  if ('complaints' in read) throw new CannotStart(read.complaints.join('\n'));
-  const ports = await freePorts(portsNeeded(read.catalogue));
-  const catalogue = withPorts(read.catalogue, ports);
-  const parent = await mkdtemp(join(tmpdir(), 'domicile-demo-'));
-  // As root the servers run as somebody else, who has to get in.
-  await chmod(parent, 0o711);
-  const root = join(parent, 'world');
   const report = (step: string) => print(paint('dim', `${seconds()}  ${step}`));
-  let world: World | undefined;
+  const options = { files, durable: false, wan: false, report, signal: ending };
   try {
-    world = await startWorld({
-      root,
-      files,
-      catalogue,
-      policy: read.policy,
-      durable: false,
-      wan: false,
-      environment: {},
-      report,
-      signal: ending,
+    return await inThrowAwayWorld(options, async (world) => {
+      try {
+        return await tellStory(story, stageOf(world));
+      } finally {
+        print('');
+        report('ending the world and removing it');
+      }
     });
-    return await tellStory(story, stageOf(world));
   } finally {
-    print('');
-    report('ending the world and removing it');
-    try {
-      await world?.stop();
-    } finally {
-      // Ends what may still run on this data, whatever went wrong before.
-      await wipe(root, () => {});
-      await rm(parent, { recursive: true, force: true });
-    }
     report('nothing is left of it');
   }
 }
