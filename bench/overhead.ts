@@ -27,7 +27,7 @@ export type Overhead = {
 };
 
 type Variant = 'bare' | 'naive' | 'domicile' | 'bareWrite' | 'domicileWrite';
-type Run = { perSecond: number; cpuUs: number };
+type Run = { requests: number; seconds: number; cpuUs: number };
 
 export type OverheadOptions = {
   rounds: number;
@@ -36,6 +36,11 @@ export type OverheadOptions = {
 };
 
 const here = dirname(fileURLToPath(import.meta.url));
+/**
+ * A round gives each variant its time in so many slices. On two cores a run is fast or slow by up
+ * to two, as the scheduler happens to lay server, PostgreSQL and load; slices share its moods.
+ */
+const SLICES = 6;
 /** Compilers, plans and pools settle in these, which are not counted; after one, some still move. */
 const WARM_UP_ROUNDS = 2;
 
@@ -91,10 +96,10 @@ export async function measureOverhead(
         method,
         headers,
         connections,
-        seconds,
+        seconds: seconds / SLICES,
       });
       const cpuUs = (cpuTimeUs(pid) ?? Number.NaN) - cpuBeforeUs;
-      return { perSecond, cpuUs: cpuUs / requests };
+      return { requests, seconds: requests / perSecond, cpuUs };
     };
     const session = { 'domicile-session': token };
     const path = `/users/${USER}`;
@@ -107,13 +112,17 @@ export async function measureOverhead(
     };
     const names = Object.keys(variants) as Variant[];
     const seen = new Map(names.map((name) => [name, [] as Run[]]));
-    const rates = (name: Variant) => (seen.get(name) ?? []).map(({ perSecond }) => perSecond);
-    const costs = (name: Variant) => (seen.get(name) ?? []).map(({ cpuUs }) => cpuUs);
+    const rates = (name: Variant) =>
+      (seen.get(name) ?? []).map((run) => run.requests / run.seconds);
+    const costs = (name: Variant) => (seen.get(name) ?? []).map((run) => run.cpuUs / run.requests);
     for (let round = 1 - WARM_UP_ROUNDS; round <= rounds; round++) {
-      for (const name of round % 2 === 0 ? names : names.toReversed()) {
-        const run = await variants[name]();
-        if (round > 0) seen.get(name)?.push(run);
+      const sums = new Map(names.map((name) => [name, { requests: 0, seconds: 0, cpuUs: 0 }]));
+      for (let slice = 0; slice < SLICES; slice++) {
+        for (const name of slice % 2 === 0 ? names : names.toReversed()) {
+          add(sums.get(name), await variants[name]());
+        }
       }
+      for (const [name, sum] of sums) if (round > 0) seen.get(name)?.push(sum);
       if (round > 0) {
         const line = names.map((name) => `${name} ${Math.round(rates(name).at(-1) ?? 0)}/s`);
         report(`round ${round}: ${line.join(', ')}`);
@@ -135,6 +144,13 @@ export async function measureOverhead(
   } finally {
     await Promise.all([bare, naive, bareWrite].map(({ child }) => child.stop()));
   }
+}
+
+function add(sum: Run | undefined, run: Run): void {
+  if (sum === undefined) return;
+  sum.requests += run.requests;
+  sum.seconds += run.seconds;
+  sum.cpuUs += run.cpuUs;
 }
 
 export function overheadTable(result: Overhead): string[] {
