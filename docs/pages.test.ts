@@ -4,7 +4,7 @@
  * Links lead somewhere, numbers are those of the code, excerpts are excerpts, and every command
  * exists. What a command prints is the matter of `walk.world.test.ts`.
  */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -150,9 +150,24 @@ describe('the README', () => {
       }
       if (rest === '') continue;
       const words = rest.split(' ').filter((word) => /^[a-z]+$/.test(word));
+      if (name === 'bench') {
+        // It has no help; a wrong word makes it say what there is, without measuring anything.
+        expect(measurements(), command).toEqual(expect.arrayContaining(words));
+        expect(rest.replaceAll(/--json|[a-z]+| /g, ''), command).toBe('');
+        continue;
+      }
       const text = helpOf(name === 'start' ? ['up'] : words);
       for (const [option] of rest.matchAll(/--[a-z-]+/g)) expect(text, command).toContain(option);
       if (name !== 'start') expect(text, command).toContain(`Usage: domicile ${words.join(' ')}`);
     }
   });
 });
+
+/** What `npm run bench` says there is, when it is asked for something else. */
+function measurements(): string[] {
+  const { stderr } = spawnSync(process.execPath, ['bench/main.ts', 'nothing'], {
+    cwd: CHECKOUT,
+    encoding: 'utf8',
+  });
+  return /there are (.+)$/m.exec(stderr)?.[1]?.split(', ') ?? [];
+}
