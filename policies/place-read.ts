@@ -5,7 +5,7 @@
  * the primary. Nothing here waits: the rung `replica_after_wait` asks the router to stand at that
  * node for a bounded moment, and to come back with the node in `tried` when it was in vain.
  */
-import type { Position } from '../regions/position.ts';
+import { order, type Position } from '../regions/position.ts';
 import type { Sighting } from '../regions/sighting.ts';
 
 /**
@@ -59,21 +59,21 @@ export function placeRead(
       if (primary === undefined || seen.at.timeline > primary.at.timeline) primary = seen;
       continue;
     }
-    const standing = stand(seen.at, floor);
-    if (standing === 'reached') return { kind: 'serve', node, rung: 'replica', passedOver };
-    if (standing === 'behind') waiting ??= seen;
-    else passedOver.push({ node, because: standing });
+    const stands = standing(seen.at, floor);
+    if (stands === 'reached') return { kind: 'serve', node, rung: 'replica', passedOver };
+    if (stands === 'behind') waiting ??= seen;
+    else passedOver.push({ node, because: stands });
   }
   if (waiting !== undefined) {
     return { kind: 'serve', node: waiting.node, rung: 'replica_after_wait', passedOver };
   }
   if (primary !== undefined) {
-    const standing = stand(primary.at, floor);
+    const stands = standing(primary.at, floor);
     // A primary has every write of its own history; only another history is an objection.
-    if (standing === 'reached' || standing === 'behind') {
+    if (stands === 'reached' || stands === 'behind') {
       return { kind: 'serve', node: primary.node, rung: 'primary', passedOver };
     }
-    passedOver.push({ node: primary.node, because: standing });
+    passedOver.push({ node: primary.node, because: stands });
   }
   return { kind: 'refuse', passedOver };
 }
@@ -83,13 +83,13 @@ function objection(seen: Sighting | undefined, nowMs: number): Objection | undef
   return nowMs - seen.seenAtMs > SIGHTING_AGE_MS_MAX ? 'seen_too_long_ago' : undefined;
 }
 
-function stand(
+/** How a node, or a mirror, at this position stands to a session's floor. */
+export function standing(
   at: Position,
   floor: Position | undefined,
 ): 'reached' | 'behind' | 'other_timeline' | 'other_cluster' {
   if (floor === undefined) return 'reached';
-  if (floor.systemId !== at.systemId) return 'other_cluster';
-  // A promotion starts a timeline, and positions on two timelines cannot be compared.
-  if (floor.timeline !== at.timeline) return 'other_timeline';
-  return at.lsn >= floor.lsn ? 'reached' : 'behind';
+  const seen = order(floor, at);
+  if (seen === 'before') return 'behind';
+  return seen === 'same' || seen === 'after' ? 'reached' : seen;
 }

@@ -85,6 +85,11 @@ export interface Sql {
   array(values: readonly unknown[], elementType?: number): postgres.Parameter;
 }
 
+/** SQL that is text, made from checked identifiers, which no parameter can stand for. */
+export function verbatim(statement: string): TemplateStringsArray {
+  return Object.assign([statement], { raw: [statement] });
+}
+
 export type Limits = { timeoutMs: number };
 
 export type TransactionOptions<P> = Limits & {

@@ -126,7 +126,7 @@ export function reference(table: string): Handler {
       owner === edge.here
         ? edge.dataAtHome(c, visit)
         : isRead(c, visit)
-          ? edge.dataOfReference(c, visit, owner)
+          ? edge.dataOfReference(visit, owner)
           : undefined;
     if (data === undefined) return edge.forward(c, visit, owner);
     c.set('data', data);

@@ -16,7 +16,7 @@ import { z } from 'zod';
 import { formatLsn } from '../regions/position.ts';
 import type { Domicile } from './domicile.ts';
 import { type Edge, targetOf } from './edge.ts';
-import { HOP_HEADER, HopGuard } from './hop.ts';
+import { HOP_HEADER, HopGuard, isSafe } from './hop.ts';
 import { hopContent } from './peers.ts';
 import { problem, Refusal } from './problem.ts';
 import { SESSION_COOKIE, SESSION_HEADER, Visit } from './visit.ts';
@@ -194,8 +194,7 @@ async function arrival(
     return new Refusal({ kind: 'hop-refused', why: 'its body has no length' });
   }
   const { method } = request;
-  const bodiless = method === 'GET' || method === 'HEAD' || method === 'OPTIONS';
-  const body = bodiless ? undefined : new Uint8Array(await request.arrayBuffer());
+  const body = isSafe(method) ? undefined : new Uint8Array(await request.arrayBuffer());
   const fields = {
     [SESSION_HEADER]: request.headers.get(SESSION_HEADER) ?? undefined,
     cookie: request.headers.get('cookie') ?? undefined,

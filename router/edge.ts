@@ -7,6 +7,7 @@
  */
 import type { KeyObject } from 'node:crypto';
 import type { Context } from 'hono';
+import { standing } from '../policies/place-read.ts';
 import { placeSubject, type Refused } from '../policies/placement.ts';
 import type { ReferenceTable } from '../policies/policy.ts';
 import { type Mirror, type Policy, waysOut } from '../policies/policy.ts';
@@ -20,7 +21,7 @@ import { type MirrorSighting, Sightings } from '../regions/sighting.ts';
 import { type Ballot, claimId, type Electorate, release } from './claims.ts';
 import { Directory, type Entry } from './directory.ts';
 import { type Data, type Domicile, isRead, type Newcomer } from './domicile.ts';
-import { HOP_HEADER } from './hop.ts';
+import { HOP_HEADER, isSafe } from './hop.ts';
 import { Peers } from './peers.ts';
 import { type Failure, Refusal } from './problem.ts';
 import { RegionDatabase } from './region-database.ts';
@@ -247,14 +248,14 @@ export class Edge {
   }
 
   /** This region's copy of another region's reference data, if it is fresh enough. */
-  dataOfReference(_c: Ctx, visit: Visit, owner: RegionId): Data | undefined {
+  dataOfReference(visit: Visit, owner: RegionId): Data | undefined {
     return this.#dataAbroad(visit, owner);
   }
 
   #dataAbroad(visit: Visit, from: RegionId): Data | undefined {
     const seen = this.sightings.mirrorOf(from);
     const floor = visit.session.floors.get(from);
-    if (seen === undefined || (floor !== undefined && !reached(seen.at, floor))) return undefined;
+    if (seen === undefined || standing(seen.at, floor) !== 'reached') return undefined;
     return new AbroadData(this, visit, seen);
   }
 
@@ -263,7 +264,7 @@ export class Edge {
     if (visit.hopFrom !== undefined) throw new Refusal({ kind: 'misdirected', home });
     visit.decision = { kind: 'forward', to: home };
     const { method } = c.req;
-    const safe = method === 'GET' || method === 'HEAD' || method === 'OPTIONS';
+    const safe = isSafe(method);
     const body = safe ? undefined : new Uint8Array(await c.req.arrayBuffer());
     const headers = headersOf(c);
     // A trace that began at the client goes on; otherwise it begins here.
@@ -517,10 +518,6 @@ class AbroadData implements Data {
   write(): Promise<never> {
     return Promise.reject(new Refusal({ kind: 'read-only-route' }));
   }
-}
-
-function reached(at: Position, floor: Position): boolean {
-  return at.systemId === floor.systemId && at.timeline === floor.timeline && at.lsn >= floor.lsn;
 }
 
 function refusalOf(refused: Refused): Failure {

@@ -43,6 +43,11 @@ const WINDOW = 4_096;
 /** Senders are edge processes; a few thousand cover every restart of a long day. */
 const SENDERS_MAX = 4_096;
 
+/** Methods that change nothing (RFC 9110 section 9.2.1). A hop carries no body with them. */
+export function isSafe(method: string): boolean {
+  return method === 'GET' || method === 'HEAD' || method === 'OPTIONS';
+}
+
 export function signHop(hop: Hop, content: HopContent, key: KeyObject): string {
   const fields = `v1;${hop.from};${hop.to};${hop.sender};${hop.number};${hop.budgetMs}`;
   return `${fields};${mac(fields, content, key).toString('base64url')}`;

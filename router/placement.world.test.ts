@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { verbatim } from '../regions/postgres.ts';
 import {
   Client,
   COUNTRY_OF,
@@ -49,8 +50,7 @@ async function regionsWithUser(id: string): Promise<string[]> {
 /** Lets a region's subscription to a peer rest while `use` runs. */
 async function deafTo<T>(region: Where, peer: Where, use: () => Promise<T>): Promise<T> {
   const statement = (verb: string) => `alter subscription domicile_from_${peer} ${verb}`;
-  const run = (text: string) =>
-    domicile.sql(PRIMARIES[region], (sql) => sql(Object.assign([text], { raw: [text] })));
+  const run = (text: string) => domicile.sql(PRIMARIES[region], (sql) => sql(verbatim(text)));
   await run(statement('disable'));
   try {
     // The worker that is under way may still apply what it has received.

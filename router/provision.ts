@@ -21,7 +21,7 @@ import {
 } from '../policies/airlock.ts';
 import { exportsOf, type Policy } from '../policies/policy.ts';
 import type { Catalogue, NodeAddress, Region, RegionId } from '../regions/catalogue.ts';
-import { type Endpoint, LeasePool, runScript, type Sql } from '../regions/postgres.ts';
+import { type Endpoint, LeasePool, runScript, type Sql, verbatim } from '../regions/postgres.ts';
 import { LOGINS } from './region-database.ts';
 
 export type ProvisionOptions = {
@@ -430,9 +430,4 @@ function primary({ primaryOf }: ProvisionOptions, region: Region): string {
 
 function peerPassword(airlock: RegionId, peer: RegionId): string {
   return `airlock of ${airlock} for ${peer}`;
-}
-
-/** SQL made from checked identifiers, which no parameter can stand for. */
-function verbatim(statement: string): TemplateStringsArray {
-  return Object.assign([statement], { raw: [statement] });
 }

@@ -542,13 +542,14 @@ describe('a replica that crashed', () => {
     });
     domicile.clusters.kill('eu-b', 'SIGSTOP');
     try {
-      // A read that had to find out for itself would say that the node was unreachable.
-      await eventually('the primary serves at once', async () => {
-        const read = await domicile.call('eu', 'GET', shopper.path);
-        if (read.status !== 200) return false;
-        expect(decided(read)).not.toContain('unreachable');
-        return servedBy(read) === 'eu/eu-a';
+      // No read is sent meanwhile, so the edge finds out by its own looks or not at all.
+      await eventually('the edge has given the replica up', async () => {
+        const health = await domicile.call('eu', 'GET', '/.domicile/health');
+        return health.json.nodes.every(({ node }: { node: string }) => node !== 'eu-b');
       });
+      const read = await domicile.call('eu', 'GET', shopper.path);
+      expect([read.status, servedBy(read)]).toEqual([200, 'eu/eu-a']);
+      expect(decided(read)).not.toContain('unreachable');
     } finally {
       domicile.clusters.kill('eu-b', 'SIGCONT');
     }

@@ -23,11 +23,11 @@ import { waitUntil } from '../regions/local/wait-until.ts';
 import { dataDirectories } from '../regions/local/world-folder.ts';
 import { ask } from '../regions/local/world-for-tests.ts';
 import { lsnFromPostgres } from '../regions/position.ts';
-import type { Sql } from '../regions/postgres.ts';
+import { type Sql, verbatim } from '../regions/postgres.ts';
 import { edgePassword } from './provision.ts';
 import { besideApp, readFiles } from './read-files.ts';
 import { SessionTokens } from './session-token.ts';
-import { startWorld, type World } from './world.ts';
+import { catalogueText, startWorld, type World } from './world.ts';
 
 const at = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const MAIN = at('./main.ts');
@@ -304,7 +304,7 @@ export function tablesWith(
     const found: string[] = [];
     for (const { name } of tables) {
       const query = `select 1 from ${name} t where t::text like '%${canary}%' limit 1`;
-      const rows = await sql(Object.assign([query], { raw: [query] }));
+      const rows = await sql(verbatim(query));
       if (rows.length > 0) found.push(name);
     }
     return found;
@@ -338,11 +338,6 @@ export function withRegion(
       [...catalogue.regions].map(([id, one]) => [id, id === region ? change(one) : one]),
     ),
   };
-}
-
-function catalogueText({ regions, distances }: Catalogue): string {
-  const named = [...regions].map(([id, { id: _id, ...region }]) => [id, region] as const);
-  return JSON.stringify({ version: 1, regions: Object.fromEntries(named), distances });
 }
 
 export type Ran = { status: number | null; stdout: string; stderr: string };

@@ -275,7 +275,7 @@ async function slowLink(
 }
 
 /** The file form of a catalogue. JSON is YAML. */
-function catalogueText({ regions, distances }: Catalogue): string {
+export function catalogueText({ regions, distances }: Catalogue): string {
   const file = {
     version: 1,
     regions: Object.fromEntries([...regions].map(([id, { id: _id, ...region }]) => [id, region])),

@@ -5,7 +5,7 @@
  * changes only what is missing, so all of them can be repeated.
  */
 import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto';
-import type { LeasePool } from '../postgres.ts';
+import { type LeasePool, verbatim } from '../postgres.ts';
 import { CannotStart } from './cannot-start.ts';
 import { STANDBY_ROLE, slotName, synchronousNames } from './postgres-settings.ts';
 import { waitUntil } from './wait-until.ts';
@@ -23,7 +23,7 @@ const limit = { timeoutMs: STATEMENT_LIMIT_MS };
 export async function ensureDatabase(pool: LeasePool, database: string): Promise<void> {
   await pool.run(async (sql) => {
     const found = await sql`select from pg_database where datname = ${database}`;
-    if (found.length === 0) await sql(statement(`create database ${identifier(database)}`));
+    if (found.length === 0) await sql(verbatim(`create database ${identifier(database)}`));
   }, limit);
 }
 
@@ -33,7 +33,7 @@ export async function ensureStandbyRole(pool: LeasePool, password: string): Prom
     const found = await sql`select from pg_roles where rolname = ${STANDBY_ROLE}`;
     if (found.length > 0) return;
     const verifier = scramVerifier(password, randomBytes(16));
-    await sql(statement(`create role ${STANDBY_ROLE} login replication password '${verifier}'`));
+    await sql(verbatim(`create role ${STANDBY_ROLE} login replication password '${verifier}'`));
   }, limit);
 }
 
@@ -133,8 +133,8 @@ export async function requireReplicas(pool: LeasePool, replicas: readonly string
   const names = synchronousNames(replicas);
   const slots = replicas.map(slotName).join(', ');
   await pool.run(async (sql) => {
-    await sql(statement(`alter system set synchronous_standby_names = ${literal(names)}`));
-    await sql(statement(`alter system set synchronized_standby_slots = ${literal(slots)}`));
+    await sql(verbatim(`alter system set synchronous_standby_names = ${literal(names)}`));
+    await sql(verbatim(`alter system set synchronized_standby_slots = ${literal(slots)}`));
     await sql`select pg_reload_conf()`;
   }, limit);
   const acts = await waitUntil(
@@ -163,14 +163,6 @@ export function scramVerifier(password: string, salt: Buffer, iterations = 4_096
   const storedKey = createHash('sha256').update(hmac('Client Key')).digest('base64');
   const serverKey = hmac('Server Key').toString('base64');
   return `SCRAM-SHA-256$${iterations}:${salt.toString('base64')}$${storedKey}:${serverKey}`;
-}
-
-/**
- * A statement with names in it. Utility statements take no parameters, so whoever calls this has
- * quoted what goes in.
- */
-function statement(text: string): TemplateStringsArray {
-  return Object.assign([text], { raw: [text] });
 }
 
 function identifier(name: string): string {
