@@ -67,6 +67,7 @@ export const SAMPLES: Samples = {
   'hop-refused': { kind: 'hop-refused', why: 'the signature does not fit the request' },
   misdirected: { kind: 'misdirected', home: 'asia' },
   'read-only-route': { kind: 'read-only-route' },
+  'not-permitted': { kind: 'not-permitted' },
   'undeclared-in-policy': {
     kind: 'undeclared-in-policy',
     what: 'The mirror "public_profiles"',

@@ -2,7 +2,7 @@
  * An app whose handlers do what handlers must not, over the storefront's tables and policy.
  */
 import { Hono } from 'hono';
-import { type Domicile, mirrored, subject, writes } from './domicile.ts';
+import { type Domicile, mirrored, reference, subject, writes } from './domicile.ts';
 
 export default new Hono<Domicile>()
   .use(
@@ -49,6 +49,58 @@ export default new Hono<Domicile>()
         (sql) => sql`select display_name from public_profiles where id = ${c.var.subject}`,
       ),
     ),
+  )
+
+  /** No `where`: row security has to know whose orders these are. */
+  .get('/users/:user/all', async (c) =>
+    c.json(
+      await c.var.data.read((sql) => sql`select id from users union select user_id from orders`),
+    ),
+  )
+
+  /** Hand-written SQL for somebody else. */
+  .post('/users/:user/orders-for/:other', async (c) => {
+    const other = c.req.param('other');
+    await c.var.data.write(
+      (sql) => sql`insert into orders (user_id, total_cents) values (${other}, 1)`,
+    );
+    return c.json({});
+  })
+  .post('/users/:user/takes/:other', async (c) => {
+    const other = c.req.param('other');
+    const taken = await c.var.data.write(
+      (sql) =>
+        sql`update orders set user_id = ${c.var.subject} where user_id = ${other} returning id`,
+    );
+    return c.json(taken);
+  })
+
+  /** What injected SQL would try: to be somebody else from here on. */
+  .get('/users/:user/poses-as/:other', async (c) => {
+    const other = c.req.param('other');
+    const rows = await c.var.data.read(async (sql) => {
+      await sql`select set_config('domicile.subject', ${`${'0'.repeat(32)}d${other}`}, false)`;
+      return sql`select id from users`;
+    });
+    return c.json(rows);
+  })
+  .get('/users/:user/poses-as-nobody', async (c) => {
+    const rows = await c.var.data.read(async (sql) => {
+      await sql`select set_config('domicile.subject', '', false)`;
+      return sql`select id from users`;
+    });
+    return c.json(rows);
+  })
+  .get('/users/:user/key', async (c) =>
+    c.json(await c.var.data.read((sql) => sql`select * from domicile.subject_key`)),
+  )
+  .get('/users/:user/residents', async (c) =>
+    c.json(await c.var.data.read((sql) => sql`select * from domicile.residents`)),
+  )
+
+  /** A route about nobody that looks at somebody. */
+  .get('/products/with-users', reference('products'), async (c) =>
+    c.json(await c.var.data.read((sql) => sql`select id from users`)),
   )
 
   .get('/users/:user/undeclared', mirrored('no_such_mirror'), (c) => c.json({}))

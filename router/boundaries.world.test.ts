@@ -23,6 +23,7 @@ import {
   LAMP,
   newId,
   newUser,
+  problemOf,
   REGIONS,
   STOREFRONT,
   startTestDomicile,
@@ -61,10 +62,6 @@ function ordersOf(home: Where, user: string): Promise<number> {
       select count(*)::int as count from app.orders where user_id = ${user}`;
     return row?.count ?? -1;
   });
-}
-
-function problemOf({ status, json }: Answer): unknown[] {
-  return [status, json?.type?.replace('/docs/problems.md#', ''), json?.retry];
 }
 
 describe('a hop between edges', () => {
@@ -525,7 +522,7 @@ describe('a handler cannot', () => {
     expect(profile.headers['domicile-decision']).toMatch(/^serve;node=eu-[ab];rung=mirror/);
     expect(profile.json).toEqual([{ display_name: `Name of ${users.us}` }]);
     const leaked = await domicile.call(careless.url, 'GET', `/users/${users.us}/leaks`);
-    expect(leaked.headers['domicile-decision']).toBe('refuse;because=internal');
+    expect(leaked.headers['domicile-decision']).toBe('refuse;because=not-permitted');
     expect(leaked.status).toBe(500);
     // The positive control: at home the same handler is let in.
     const home = await domicile.call(careless.url, 'GET', `/users/${users.eu}/leaks`);

@@ -6,6 +6,7 @@ const sound = {
   DOMICILE_DATABASE_PASSWORD: 'secret',
   DOMICILE_SESSION_KEYS: `${key},${Buffer.alloc(32, 2).toString('base64url')}`,
   DOMICILE_HOP_KEY: key,
+  DOMICILE_SUBJECT_KEY: key,
   DOMICILE_DIRECTORY_KEY: key,
   PATH: '/bin',
 };
@@ -20,6 +21,7 @@ test('all complaints come at once, and no secret is repeated', () => {
   const reading = readConfig({
     DOMICILE_HOP_KEY: 'c2hvcnQ',
     DOMICILE_DIRECTORY_KEY: 'not base64url!',
+    DOMICILE_SUBJECT_KEY: Buffer.alloc(65, 1).toString('base64url'),
     DOMICILE_BUDGET_MS: '1s',
     DOMICILE_BODY_BYTES_MAX: '0',
     DOMICILE_BUGDET_MS: '5',
@@ -31,6 +33,7 @@ test('all complaints come at once, and no secret is repeated', () => {
       expect.stringMatching(/^DOMICILE_SESSION_KEYS {2}missing: /),
       expect.stringMatching(/^DOMICILE_HOP_KEY {2}has 5 bytes, at least 32 are needed: /),
       expect.stringMatching(/^DOMICILE_DIRECTORY_KEY {2}is not base64url: /),
+      expect.stringMatching(/^DOMICILE_SUBJECT_KEY {2}has 65 bytes, at most 64 are taken: /),
       'DOMICILE_BUDGET_MS  "1s" is not a whole number of milliseconds from 1 to 60000: time in which a request must be answered',
       'DOMICILE_BODY_BYTES_MAX  "0" is not a whole number of bytes from 1 to 67108864: the largest request body that is taken',
     ],
@@ -41,5 +44,5 @@ test('every setting is in the help with its default', () => {
   expect(settingsHelp()).toContain(
     'DOMICILE_BUDGET_MS  time in which a request must be answered (2000)',
   );
-  expect(settingsHelp().split('\n').length).toBe(12);
+  expect(settingsHelp().split('\n').length).toBe(13);
 });

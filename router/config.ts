@@ -13,6 +13,7 @@ export type EdgeConfig = {
   sessionKeys: Uint8Array[];
   hopKey: Uint8Array;
   directoryKey: Uint8Array;
+  subjectKey: Uint8Array;
   limits: EdgeLimits;
 };
 
@@ -21,6 +22,8 @@ export type ConfigReading = { config: EdgeConfig } | { complaints: string[] };
 type Environment = Readonly<Record<string, string | undefined>>;
 
 const KEY_BYTES_MIN = 32;
+/** PostgreSQL holds the key as the two pads of an HMAC, which are one block long. */
+const SUBJECT_KEY_BYTES_MAX = 64;
 
 class Complaint extends Error {}
 
@@ -33,10 +36,16 @@ const SETTINGS = {
   ),
   DOMICILE_SESSION_KEYS: setting(
     'keys of session tokens, base64url, comma-separated: the first signs, all verify',
-    (text) => text.split(',').map(key),
+    (text) => text.split(',').map((one) => key(one)),
   ),
-  DOMICILE_HOP_KEY: setting('key of requests between edges, base64url', key),
-  DOMICILE_DIRECTORY_KEY: setting('key of the hashes in the directory, base64url', key),
+  DOMICILE_HOP_KEY: setting('key of requests between edges, base64url', (text) => key(text)),
+  DOMICILE_DIRECTORY_KEY: setting('key of the hashes in the directory, base64url', (text) =>
+    key(text),
+  ),
+  DOMICILE_SUBJECT_KEY: setting(
+    'key with which this region’s edges tell PostgreSQL for whom they ask, base64url',
+    (text) => key(text, SUBJECT_KEY_BYTES_MAX),
+  ),
   DOMICILE_BUDGET_MS: setting(
     'time in which a request must be answered',
     whole('milliseconds', 1, 60_000),
@@ -116,6 +125,7 @@ export function readConfig(environment: Environment): ConfigReading {
       sessionKeys: read.DOMICILE_SESSION_KEYS,
       hopKey: read.DOMICILE_HOP_KEY,
       directoryKey: read.DOMICILE_DIRECTORY_KEY,
+      subjectKey: read.DOMICILE_SUBJECT_KEY,
       limits: {
         budgetMs: read.DOMICILE_BUDGET_MS,
         bodyBytesMax: read.DOMICILE_BODY_BYTES_MAX,
@@ -149,11 +159,14 @@ function nonEmpty(text: string): string {
 }
 
 /** The value itself is a secret, so a complaint never repeats it. */
-function key(text: string): Uint8Array {
+function key(text: string, bytesMax = Number.POSITIVE_INFINITY): Uint8Array {
   const bytes = Buffer.from(text, 'base64url');
   if (bytes.toString('base64url') !== text) throw new Complaint('is not base64url');
   if (bytes.length < KEY_BYTES_MIN) {
     throw new Complaint(`has ${bytes.length} bytes, at least ${KEY_BYTES_MIN} are needed`);
+  }
+  if (bytes.length > bytesMax) {
+    throw new Complaint(`has ${bytes.length} bytes, at most ${bytesMax} are taken`);
   }
   return bytes;
 }

@@ -75,6 +75,7 @@ export function subject(idOf: (c: Ctx) => string): Handler {
     visit.home = home;
     edge.bindSession(visit, key, home, epoch);
     if (home === edge.here) {
+      edge.enter(visit, id);
       c.set('subject', id);
       c.set('data', edge.dataAtHome(c, visit));
       return next();
@@ -104,6 +105,7 @@ export function place(newcomerOf: (c: Ctx) => Newcomer | Promise<Newcomer>): Han
     const home = edge.place(visit, newcomer);
     if (home !== edge.here) return edge.forward(c, visit, home);
     const claim = newcomer.id === undefined ? undefined : await edge.claim(visit, id);
+    edge.enter(visit, id);
     c.set('subject', id);
     c.set('data', edge.dataOfNewcomer(c, visit, id, claim));
     try {

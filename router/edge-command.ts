@@ -65,6 +65,7 @@ export async function startEdge(command: EdgeCommand, outside: Outside): Promise
     sessionKeys: config.sessionKeys,
     hopKey,
     directoryKey: config.directoryKey,
+    subjectKey: config.subjectKey,
     limits: config.limits,
     now: outside.now,
     drawId: () => uuid8(outside.wallClock(), randomBytes(10)),

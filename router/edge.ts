@@ -26,6 +26,7 @@ import { Peers } from './peers.ts';
 import { type Failure, Refusal } from './problem.ts';
 import { RegionDatabase } from './region-database.ts';
 import { SessionTokens } from './session-token.ts';
+import { SubjectTokens } from './subject-token.ts';
 import { SESSION_COOKIE, SESSION_HEADER, type Visit } from './visit.ts';
 import { Watch } from './watch.ts';
 
@@ -40,6 +41,8 @@ export type EdgeOptions = {
   sessionKeys: readonly Uint8Array[];
   hopKey: KeyObject;
   directoryKey: Uint8Array;
+  /** Signs for this region's PostgreSQL whom a connection works for. */
+  subjectKey: Uint8Array;
   /** Monotonic milliseconds. */
   now: () => number;
   /** An id for a subject: a UUID of version 8, never drawn twice. */
@@ -93,6 +96,7 @@ export class Edge {
   readonly drawId: () => string;
   #options: EdgeOptions;
   #watch: Watch;
+  #subjectTokens: SubjectTokens;
   /** Which subject id was found to be a session's; sessions live as long as their token is cached. */
   #recognised = new WeakMap<Session, string>();
   #mirrors = new Map<string, { table: string; mirror: Mirror }>();
@@ -109,6 +113,7 @@ export class Edge {
     this.now = now;
     this.drawId = options.drawId;
     this.tokens = new SessionTokens(options.sessionKeys);
+    this.#subjectTokens = new SubjectTokens(options.subjectKey);
     this.database = new RegionDatabase({
       region,
       password: options.databasePassword,
@@ -187,6 +192,12 @@ export class Edge {
     visit.session = bind(visit.session, key, home, epoch);
   }
 
+  /** From here on, SQL of this visit sees the rows of one subject, who is at home here. */
+  enter(visit: Visit, subject: string): void {
+    const way = visit.hopFrom === undefined ? 'direct' : 'through-foreign-edge';
+    visit.entered = this.#subjectTokens.of(subject, way);
+  }
+
   /** The subject's home: from the session, else from the directory. */
   async homeOf(visit: Visit, key: string): Promise<Entry> {
     const { subject, home, epoch } = visit.session;
@@ -212,6 +223,7 @@ export class Edge {
     if (placement.kind === 'refused') throw new Refusal(refusalOf(placement));
     const { home, rule } = placement;
     visit.home = home;
+    visit.placed = placement;
     if (asked !== undefined && asked !== home) {
       throw new Refusal({ kind: 'home-not-yours-to-choose', asked, home, rule });
     }
@@ -232,7 +244,7 @@ export class Edge {
   }
 
   dataOfNewcomer(c: Ctx, visit: Visit, id: string, claim: Claim | undefined): Data {
-    return new NewcomerData(this, c, visit, this.directory.keyOf(id), claim);
+    return new NewcomerData(this, c, visit, id, claim);
   }
 
   /** Data of another home as far as the policy lets it be here and the session has not seen more. */
@@ -450,24 +462,30 @@ class HomeData implements Data {
 
 /** The first write of a newcomer also makes this region its home, or neither happens. */
 class NewcomerData extends HomeData {
+  #id: string;
   #key: string;
   #claim: Claim | undefined;
   #settled = false;
 
-  constructor(edge: Edge, c: Ctx, visit: Visit, key: string, claim: Claim | undefined) {
+  constructor(edge: Edge, c: Ctx, visit: Visit, id: string, claim: Claim | undefined) {
     super(edge, c, visit);
-    this.#key = key;
+    this.#id = id;
+    this.#key = edge.directory.keyOf(id);
     this.#claim = claim;
   }
 
   override async write<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
     if (this.#settled) return super.write(work);
     const { edge, visit } = this;
+    const { placed } = visit;
+    if (placed === undefined) throw new Error('stores a subject that no policy has placed');
     const key = Buffer.from(this.#key, 'base64url');
     const claim = this.#claim?.id ?? null;
     try {
       const value = await super.write(async (sql) => {
-        await sql`select domicile.settle(${key}, ${claim}::uuid)`;
+        await sql`
+          select domicile.settle(${key}, ${claim}::uuid, ${this.#id}, ${placed.jurisdiction},
+            ${placed.rule}, ${edge.policy.version})`;
         return work(sql);
       });
       this.#settled = true;

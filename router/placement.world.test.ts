@@ -181,6 +181,7 @@ describe('the data stays at home', () => {
             'app.order_items',
             'app.orders',
             'app.users',
+            'domicile.residents',
           ]);
         } else {
           expect(await tablesWith(domicile, node, mail), node).toEqual([]);

@@ -44,6 +44,7 @@ export type Failure =
   | { kind: 'hop-refused'; why: string }
   | { kind: 'misdirected'; home: RegionId | undefined }
   | { kind: 'read-only-route' }
+  | { kind: 'not-permitted' }
   | { kind: 'undeclared-in-policy'; what: string }
   | { kind: 'internal' };
 
@@ -305,6 +306,14 @@ function describe(failure: Failure): Description {
         status: 500,
         title: 'The handler tried to write in a read route',
         detail: 'GET and HEAD get a connection that cannot write. Mark the route with writes().',
+        retry: 'after-change',
+      };
+    case 'not-permitted':
+      return {
+        status: 500,
+        title: 'The handler reached for rows that it may not touch',
+        detail:
+          'PostgreSQL refused the statement: the rows belong to another subject or another home, or the table is not open to this route. The statement changed nothing.',
         retry: 'after-change',
       };
     case 'undeclared-in-policy':

@@ -19,10 +19,12 @@ import {
   type Shapes,
   subscriptionFrom,
 } from '../policies/airlock.ts';
+import { enforcementOf } from '../policies/enforcement.ts';
 import { exportsOf, type Policy } from '../policies/policy.ts';
 import type { Catalogue, NodeAddress, Region, RegionId } from '../regions/catalogue.ts';
 import { type Endpoint, LeasePool, runScript, type Sql, verbatim } from '../regions/postgres.ts';
 import { LOGINS } from './region-database.ts';
+import { hmacPads } from './subject-token.ts';
 
 export type ProvisionOptions = {
   catalogue: Catalogue;
@@ -54,6 +56,13 @@ export type Script = { name: string; text: string };
 
 /** The name under which a region's edge password is kept. */
 export const edgePassword = (region: RegionId) => `edge of ${region}`;
+/** The name of the secret that the key of a region's subject tokens is made from. */
+export const subjectKeyName = (region: RegionId) => `subjects of ${region}`;
+
+/** A key of 32 bytes from a secret that is kept as a password. */
+export function keyFrom(secret: string): Buffer {
+  return createHash('sha256').update(secret).digest();
+}
 
 const FEED_ROLE = 'domicile_feed';
 const STATEMENT_MS_MAX = 30_000;
@@ -75,6 +84,9 @@ export async function provision(options: ProvisionOptions): Promise<void> {
   for (const region of regions) {
     const shapes = await withPool(options.superuser(primary(options, region)), tableShapes);
     checkDeclared(policy, shapes, region.id);
+    await withPool(options.superuser(primary(options, region)), async (sql) => {
+      for (const statement of enforce(policy, shapes)) await sql(verbatim(statement));
+    });
     plans.set(region.id, regionSql(policy, catalogue, region.id, shapes));
   }
   await Promise.all(
@@ -107,6 +119,7 @@ async function provisionSchemas(options: ProvisionOptions, region: Region): Prom
     withPool(home, async (sql) => {
       for (const role of roles) await ensureRole(sql, role);
       await migrate(home, sql, filled(migrations, region.id));
+      await keepSubjectKey(sql, keyFrom(password(subjectKeyName(region.id))));
       await migrate(home, sql, [inAppSchema(appSchema)]);
       for (const statement of grants(options.policy, region)) await sql(verbatim(statement));
     }),
@@ -216,7 +229,11 @@ function grants(policy: Policy, region: Region): string[] {
     'revoke execute on all functions in schema domicile from public',
     'revoke execute on all procedures in schema domicile from public',
     `grant execute on function domicile.here() to public`,
-    `grant execute on function domicile.settle(bytea, uuid) to ${writer}`,
+    `grant execute on function domicile.settle(bytea, uuid, text, text, text, integer) to ${writer}`,
+    `grant execute on function domicile.at_home(text) to ${writer}`,
+    `grant execute on function domicile.subject() to ${reader}, ${writer}`,
+    `grant execute on function domicile.subject_direct() to ${reader}, ${writer}`,
+    `grant execute on function domicile.spelt_as(text, regtype) to ${reader}, ${writer}`,
     `grant execute on function domicile.claim(bytea, text, uuid) to ${router}`,
     `grant execute on function domicile.release(bytea, uuid) to ${router}`,
     `grant execute on function domicile.pulse() to ${router}`,
@@ -246,12 +263,46 @@ function mirrorGrants(policy: Policy): string[] {
   return sql;
 }
 
+/** The edges' key for subject tokens, so that the database can verify them. */
+async function keepSubjectKey(sql: Sql, key: Buffer): Promise<void> {
+  const { inner, outer } = hmacPads(key);
+  await sql`
+    insert into domicile.subject_key as k (inner_pad, outer_pad) values (${inner}, ${outer})
+    on conflict (single) do update set inner_pad = excluded.inner_pad, outer_pad = excluded.outer_pad
+    where k.inner_pad <> excluded.inner_pad`;
+}
+
+/** Constraint and row security of each subject table, made anew so that they follow the policy. */
+function enforce(policy: Policy, shapes: Shapes): string[] {
+  const sql: string[] = [];
+  for (const table of policy.tables.values()) {
+    const shape = shapes.get(table.name);
+    if (table.kind !== 'subject' || shape === undefined) continue;
+    const name = `app.${table.name}`;
+    const { constraint, policies } = enforcementOf(table, shape);
+    sql.push(
+      `alter table ${name} drop constraint if exists ${constraint.name}`,
+      `alter table ${name} add constraint ${constraint.name} check (${constraint.expression}) not valid`,
+      `alter table ${name} enable row level security`,
+      `alter table ${name} force row level security`,
+    );
+    for (const { name: policyName, using, check } of policies) {
+      sql.push(
+        `drop policy if exists ${policyName} on ${name}`,
+        `create policy ${policyName} on ${name} using (${using}) with check (${check})`,
+      );
+    }
+  }
+  return sql;
+}
+
 type Role = { name: string; secret: string; replication: boolean };
 
 async function ensureRole(sql: Sql, { name, secret, replication }: Role): Promise<void> {
   const [found] = await sql`select from pg_roles where rolname = ${name}`;
   const verb = found === undefined ? 'create' : 'alter';
-  const kind = replication ? 'login replication' : 'login noreplication';
+  // The first copy of a table is a query, and row security would hold it to one subject's rows.
+  const kind = replication ? 'login replication bypassrls' : 'login noreplication';
   await sql(verbatim(`${verb} role ${name} ${kind} password '${secret}'`));
 }
 

@@ -6,6 +6,7 @@
  * are taken. The nodes of other regions are not in the catalogue's region that it is given, so it
  * has nothing to open them with.
  */
+import { HOME_CONSTRAINT } from '../policies/enforcement.ts';
 import { type Objection, placeRead, SIGHTING_AGE_MS_MAX } from '../policies/place-read.ts';
 import type { Region } from '../regions/catalogue.ts';
 import { formatLsn, lsnFromPostgres, type Position } from '../regions/position.ts';
@@ -93,7 +94,7 @@ export class RegionDatabase {
         const value = await this.#pool(node, 'reader').run(
           async (sql, connection) => {
             if (rung === 'primary') {
-              const value = await query(sql);
+              const value = await asSubject(visit, sql, false, query);
               raise(await this.#positionOf(node, sql));
               return value;
             }
@@ -108,7 +109,7 @@ export class RegionDatabase {
                 await this.#await(node, incarnation, floor, waitMs, sql);
               }
             }
-            return query(sql);
+            return asSubject(visit, sql, false, query);
           },
           { timeoutMs },
         );
@@ -174,10 +175,10 @@ export class RegionDatabase {
         why: 'The budget was used up before it began',
       });
     }
-    const outcome = await this.#pool(node, 'writer').transaction(work, {
-      timeoutMs,
-      afterCommit: (sql) => this.#positionOf(node, sql),
-    });
+    const outcome = await this.#pool(node, 'writer').transaction(
+      (sql) => asSubject(visit, sql, true, work),
+      { timeoutMs, afterCommit: (sql) => this.#positionOf(node, sql) },
+    );
     switch (outcome.kind) {
       case 'applied':
         this.#stall.acknowledged();
@@ -339,6 +340,23 @@ export class RegionDatabase {
   }
 }
 
+/**
+ * Runs SQL for the visit's subject and for no other: row security asks for the setting. It goes out
+ * ahead of the first statement and in the same round trip, always, because a connection remembers
+ * whom it served before.
+ */
+async function asSubject<T>(
+  { entered }: Visit,
+  sql: Sql,
+  inTransaction: boolean,
+  work: (sql: Sql) => Promise<T>,
+): Promise<T> {
+  // Asking for the result is what sends a statement, so this one is under way before `work` begins.
+  const entering = sql`select set_config('domicile.subject', ${entered}, ${inTransaction})`.then();
+  const [value] = await Promise.all([work(sql), entering]);
+  return value;
+}
+
 const NOTHING_TRIED: ReadonlyMap<string, Objection> = new Map();
 
 /** Why the next node should be tried; undefined when another node would say the same. */
@@ -382,6 +400,7 @@ function failureOf(failure: DatabaseFailure, access: 'read' | 'write'): Failure 
 
 /** SQLSTATE classes, PostgreSQL documentation, appendix A. */
 function rejection(sqlstate: string, constraint: string | undefined): Failure {
+  if (constraint === HOME_CONSTRAINT) return { kind: 'not-permitted' };
   switch (sqlstate) {
     case '23505':
     case '23P01':
@@ -393,6 +412,15 @@ function rejection(sqlstate: string, constraint: string | undefined): Failure {
       return { kind: 'write-not-applied', why: 'The claim on the id had been given back' };
     case '25006':
       return { kind: 'read-only-route' };
+    // A grant, row security, or one of the functions behind it (regions/schema/0002-enforcement.sql).
+    case '42501':
+    case 'DM002':
+    case 'DM003':
+    case 'DM004':
+      return { kind: 'not-permitted' };
+    // Not the handler's fault: the caller spells the subject in a way that its column does not.
+    case 'DM005':
+      return { kind: 'constraint-violated', constraint: undefined };
     default:
       if (sqlstate.startsWith('23')) return { kind: 'constraint-violated', constraint };
       if (sqlstate.startsWith('22')) return { kind: 'constraint-violated', constraint: undefined };

@@ -6,6 +6,7 @@
  * place, so that every answer carries them: a refusal and a 404 as much as a read.
  */
 import type { PassedOver, Rung } from '../policies/place-read.ts';
+import type { Placed } from '../policies/placement.ts';
 import { NO_SESSION, type Session } from '../policies/session.ts';
 import type { RegionId } from '../regions/catalogue.ts';
 import type { PeerBody } from './peers.ts';
@@ -45,6 +46,11 @@ export class Visit {
   stalenessMs: number | undefined;
   /** Whether the handler may write; undefined follows the method. */
   access: 'read' | 'write' | undefined;
+
+  /** Where the policy placed a newcomer, and why. */
+  placed: Placed | undefined;
+  /** Whose rows SQL may touch, as PostgreSQL is told; empty: rows about nobody only. */
+  entered = '';
 
   session: Session = NO_SESSION;
   /** The session as the client sent it, and as what word. */

@@ -6,7 +6,7 @@
  * with other settings or with a tap in between.
  */
 import { spawn } from 'node:child_process';
-import { createHash, createHmac } from 'node:crypto';
+import { createHmac } from 'node:crypto';
 import { once } from 'node:events';
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { Agent, type IncomingHttpHeaders, request } from 'node:http';
@@ -24,7 +24,7 @@ import { dataDirectories } from '../regions/local/world-folder.ts';
 import { ask } from '../regions/local/world-for-tests.ts';
 import { lsnFromPostgres } from '../regions/position.ts';
 import { type Sql, verbatim } from '../regions/postgres.ts';
-import { edgePassword } from './provision.ts';
+import { edgePassword, keyFrom, subjectKeyName } from './provision.ts';
 import { besideApp, readFiles } from './read-files.ts';
 import { SessionTokens } from './session-token.ts';
 import { catalogueText, startWorld, type World } from './world.ts';
@@ -121,8 +121,7 @@ export async function startTestDomicile(
     throw error;
   }
   const { clusters } = world;
-  const secret = (purpose: string) =>
-    createHash('sha256').update(clusters.password(purpose)).digest();
+  const secret = (purpose: string) => keyFrom(clusters.password(purpose));
   const url = (region: string) => {
     const known = catalogue.regions.get(region)?.edges[0]?.url;
     if (known === undefined) throw new RangeError(`no region ${region}`);
@@ -162,6 +161,7 @@ export async function startTestDomicile(
           DOMICILE_SESSION_KEYS: key('session tokens'),
           DOMICILE_HOP_KEY: key('hops'),
           DOMICILE_DIRECTORY_KEY: key('directory'),
+          DOMICILE_SUBJECT_KEY: key(subjectKeyName(region)),
           ...settings,
         },
         cwd: process.cwd(),
@@ -253,6 +253,11 @@ export class Client {
 export function tokenOf({ headers }: Answer): string | undefined {
   const told = headers['domicile-session'];
   return typeof told === 'string' ? told : undefined;
+}
+
+/** What a refusal says: status, kind, and whether to ask again. */
+export function problemOf({ status, json }: Answer): unknown[] {
+  return [status, json?.type?.replace('/docs/problems.md#', ''), json?.retry];
 }
 
 let drawn = 0;

@@ -5,7 +5,6 @@
  * edge process a region. Each edge gets its own region's password and the catalogue as seen from
  * its place, and nothing else.
  */
-import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -22,7 +21,7 @@ import { freePorts } from '../regions/local/ports.ts';
 import { type LocalClusters, startClusters } from '../regions/local/start-clusters.ts';
 import { claimRoot } from '../regions/local/world-folder.ts';
 import { Faults, findToxiproxy, type NewProxy } from '../regions/toxiproxy.ts';
-import { edgePassword, provision, type Script } from './provision.ts';
+import { edgePassword, keyFrom, provision, type Script, subjectKeyName } from './provision.ts';
 import type { AppFiles } from './read-files.ts';
 
 export type WorldOptions = {
@@ -152,8 +151,7 @@ async function startOneEdge(
   const own = edgePorts(catalogue).find(({ purpose }) => purpose === `edge ${name}`);
   const regions = join(root, 'run', `regions-seen-from-${region}.yaml`);
   await writeFile(regions, catalogueText(wan?.seenFrom(region) ?? catalogue));
-  const key = (purpose: string) =>
-    createHash('sha256').update(clusters.password(purpose)).digest('base64url');
+  const key = (purpose: string) => keyFrom(clusters.password(purpose)).toString('base64url');
   return startChild({
     name,
     command: process.execPath,
@@ -168,6 +166,7 @@ async function startOneEdge(
       DOMICILE_SESSION_KEYS: key('session tokens'),
       DOMICILE_HOP_KEY: key('hops'),
       DOMICILE_DIRECTORY_KEY: key('directory'),
+      DOMICILE_SUBJECT_KEY: key(subjectKeyName(region)),
       ...edgeSettings,
     },
     cwd: process.cwd(),
