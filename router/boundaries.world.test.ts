@@ -504,7 +504,7 @@ describe('a handler cannot', () => {
       await client.call('eu', 'POST', `/users/${users.eu}/orders`, LAMP);
       const answer = await client.call(careless.url, 'GET', `/users/${users.eu}/insists`);
       expect(answer.headers['domicile-decision']).toContain('passed-over="eu-b:behind"');
-      expect(problemOf(answer)).toEqual([500, 'internal', 'same-key-only']);
+      expect(problemOf(answer)).toEqual([500, 'not-permitted', 'after-change']);
       expect(await name('eu')).toBe(`Name of ${users.eu}`);
     } finally {
       await domicile.sql('eu-b', (sql) => sql`select pg_wal_replay_resume()`);
