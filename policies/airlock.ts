@@ -2,15 +2,15 @@
  * Which tables, publications and subscriptions follow from the policy?
  *
  * Pure text: policy, catalogue and the app's columns in, SQL out. Data leaves a region in two hops:
- * the private primary publishes to its airlock what any peer may see, and the airlock publishes to
- * each peer what that peer may see. Every publication names its columns and filters its rows; none
+ * the private primary publishes to each airlock what the peers of that airlock may see, and the
+ * airlock publishes to each of them what that peer may see. Every publication names its columns and filters its rows; none
  * carries TRUNCATE, which ignores filters. On the way out an app table becomes a table of its own
  * (`mirror_eu.users`), so that no peer's own rows are ever touched.
  *
  * The renaming uses a partition: the airlock's `app.users` has one leaf, `mirror_eu.users`. Rows
  * arrive under the parent's name and leave under the leaf's.
  */
-import type { Catalogue, RegionId } from '../regions/catalogue.ts';
+import type { Airlock, Catalogue, RegionId } from '../regions/catalogue.ts';
 import { exportsOf, type Mirror, type Policy, type ReferenceTable } from './policy.ts';
 
 export type Column = { name: string; type: string; notNull: boolean };
@@ -22,18 +22,26 @@ export type Shapes = ReadonlyMap<string, TableShape>;
 export type RegionSql = {
   /** Private primary: schemas and empty tables for what arrives from peers. */
   mirrors: readonly string[];
-  /** Airlock: the same tables as they leave here. */
+  /** By the name of the airlock. */
+  exits: ReadonlyMap<string, Exit>;
+};
+
+/** The way out of a region through one of its airlocks. */
+export type Exit = {
+  /** Airlock: the app's tables as they leave here. */
   airlock: readonly string[];
-  /** Private primary: what the airlock may fetch. */
+  /** Private primary: what this airlock may fetch. */
   out: Publication;
-  /** Airlock: what each peer may fetch. */
+  /** Airlock: what each of its peers may fetch. */
   toPeers: ReadonlyMap<RegionId, Publication>;
 };
 
 export type Publication = { name: string; tables: readonly string[] };
 
-export const OUT = 'domicile_out';
-export const FROM_HOME = 'domicile_home';
+/** On the private primary. Names of airlocks are spelt like region ids. */
+export const publicationOut = (airlock: string) => `domicile_out_${identifier(airlock)}`;
+/** On the airlock; the slot that the private primary keeps for it has the same name. */
+export const subscriptionHome = (airlock: string) => `domicile_home_${identifier(airlock)}`;
 export const publicationTo = (peer: RegionId) => `domicile_to_${identifier(peer)}`;
 export const subscriptionFrom = (peer: RegionId) => `domicile_from_${identifier(peer)}`;
 export const peerRole = (peer: RegionId) => `domicile_peer_${identifier(peer)}`;
@@ -45,20 +53,28 @@ export function regionSql(
   here: RegionId,
   shapes: Shapes,
 ): RegionSql {
-  const peers = [...catalogue.regions.keys()].filter((id) => id !== here);
-  const owned = referenceTables(policy).filter(({ owner }) => owner === here);
-  const leaving = tablesLeaving(policy, here);
-  for (const { table, mirrors } of leaving) {
+  for (const { table, mirrors } of tablesLeaving(policy, here)) {
     for (const mirror of mirrors) checkMirror(mirror, table, shapes);
   }
+  const airlocks = catalogue.regions.get(here)?.airlocks ?? [];
+  return {
+    mirrors: mirrorTables(policy, catalogue, here, shapes),
+    exits: new Map(
+      airlocks.map((airlock) => [airlock.name, exit(policy, here, airlock, shapes)] as const),
+    ),
+  };
+}
 
+function exit(policy: Policy, here: RegionId, { name, peers }: Airlock, shapes: Shapes): Exit {
+  const owned = referenceTables(policy).filter(({ owner }) => owner === here);
+  const leaving = tablesLeaving(policy, here, peers);
   const always = (home: RegionId) => [
     `domicile.directory (key, home, epoch, settled_at) where (home = ${literal(home)})`,
     `domicile.pulses (region, system_id, timeline, lsn, at) where (region = ${literal(home)})`,
   ];
   const referenceOut = owned.map(({ name }) => `app.${name} (${names(shapeOf(shapes, name))})`);
   const out: Publication = {
-    name: OUT,
+    name: publicationOut(name),
     tables: [
       ...always(here),
       ...referenceOut,
@@ -67,19 +83,14 @@ export function regionSql(
   };
   const toPeers = new Map(
     peers.map((peer) => {
-      const mirrored = tablesLeaving(policy, here, peer).map(
+      const mirrored = tablesLeaving(policy, here, [peer]).map(
         ({ table, columns }) => `${mirrorSchema(here)}.${table} (${columns.join(', ')})`,
       );
       const tables = [...always(here), ...referenceOut, ...mirrored];
       return [peer, { name: publicationTo(peer), tables }] as const;
     }),
   );
-  return {
-    mirrors: mirrorTables(policy, catalogue, here, shapes),
-    airlock: airlockTables(owned, leaving, here, shapes),
-    out,
-    toPeers,
-  };
+  return { airlock: airlockTables(owned, leaving, here, shapes), out, toPeers };
 }
 
 export function createPublication({ name, tables }: Publication): string {
@@ -96,11 +107,11 @@ export function referenceTables(policy: Policy): ReferenceTable[] {
 
 type Leaving = { table: string; columns: readonly string[]; mirrors: readonly Mirror[] };
 
-/** App tables with a mirror that leaves `from`, to `peer` or to anybody, and the columns that go. */
-function tablesLeaving(policy: Policy, from: RegionId, peer?: RegionId): Leaving[] {
+/** App tables with a mirror that leaves `from` for any of `peers`, and the columns that go. */
+function tablesLeaving(policy: Policy, from: RegionId, peers?: readonly RegionId[]): Leaving[] {
   const found = new Map<string, { columns: Set<string>; mirrors: Set<Mirror> }>();
   for (const way of exportsOf(policy)) {
-    if (way.from !== from || (peer !== undefined && way.to !== peer)) continue;
+    if (way.from !== from || peers?.includes(way.to) === false) continue;
     const leaving = found.get(way.table) ?? { columns: new Set(), mirrors: new Set() };
     for (const column of way.mirror.columns) leaving.columns.add(column);
     leaving.mirrors.add(way.mirror);
@@ -147,7 +158,7 @@ function mirrorTables(
   for (const peer of catalogue.regions.keys()) {
     if (peer === here) continue;
     sql.push(`create schema if not exists ${mirrorSchema(peer)}`);
-    for (const { table, columns } of tablesLeaving(policy, peer, here)) {
+    for (const { table, columns } of tablesLeaving(policy, peer, [here])) {
       const shape = narrowed(shapeOf(shapes, table), columns);
       sql.push(createTable(`${mirrorSchema(peer)}.${table}`, shape));
     }

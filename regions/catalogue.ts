@@ -23,12 +23,17 @@ export type Region = {
   edges: readonly EdgeAddress[];
   /** The primary and its physical replicas, in no particular order. */
   nodes: readonly NodeAddress[];
-  /** The small separate cluster that holds only what policy lets out. */
-  airlock: NodeAddress;
+  /** The small separate clusters that hold only what policy lets out; one serves each peer. */
+  airlocks: readonly Airlock[];
 };
 
 export type EdgeAddress = { name: string; url: string };
 export type NodeAddress = { name: string; host: string; port: number };
+/**
+ * Whoever may read an airlock at all can read everything in it, so peers that may see different
+ * things have different ones.
+ */
+export type Airlock = NodeAddress & { peers: readonly RegionId[] };
 export type Distance = { between: readonly [RegionId, RegionId]; roundTripMs: number };
 
 /** Peers of `from`, nearest first; an unmeasured distance counts as the farthest. */
@@ -36,6 +41,13 @@ export function peersNearestFirst(catalogue: Catalogue, from: RegionId): Region[
   return [...catalogue.regions.values()]
     .filter((region) => region.id !== from)
     .sort((a, b) => roundTripMs(catalogue, from, a.id) - roundTripMs(catalogue, from, b.id));
+}
+
+/** @throws RangeError for a region that `of` has no airlock for, which no read catalogue has. */
+export function airlockFor(of: Region, peer: RegionId): Airlock {
+  const airlock = of.airlocks.find(({ peers }) => peers.includes(peer));
+  if (airlock === undefined) throw new RangeError(`no airlock of ${of.id} serves ${peer}`);
+  return airlock;
 }
 
 /** Round trip in milliseconds, or Infinity where the catalogue does not say. */

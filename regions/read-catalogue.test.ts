@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { peersNearestFirst } from './catalogue.ts';
+import { airlockFor, peersNearestFirst } from './catalogue.ts';
 import { CatalogueFile, REGIONS_MAX, readCatalogue } from './read-catalogue.ts';
 import { formatComplaint } from './yaml-complaint.ts';
 import { jsonSchemaOf } from './yaml-json-schema.ts';
@@ -51,11 +51,151 @@ test('a catalogue is read with its default database and canonical URLs', () => {
       { name: 'us-a', host: '127.0.0.1', port: 7110 },
       { name: 'us-b', host: '127.0.0.1', port: 7111 },
     ],
-    airlock: { name: 'us-x', host: '127.0.0.1', port: 7112 },
+    airlocks: [{ name: 'us-x', host: '127.0.0.1', port: 7112, peers: ['eu'] }],
   });
   expect(regions.get('eu')?.database).toBe('domicile');
   expect(regions.get('eu')?.edges[0]?.url).toBe('https://eu.example');
   expect(distances).toEqual([{ between: ['us', 'eu'], roundTripMs: 85.5 }]);
+});
+
+const EU_SHORT = '    airlock: { name: eu-x, host: "2001:db8::1", port: 5432 }\n';
+const EU_SEVERAL = `    airlocks:
+      - { name: eu-x, host: "2001:db8::1", port: 5432, for: [us] }
+      - { name: eu-y, host: "2001:db8::1", port: 5433, for: [asia] }
+`;
+/** Three regions, of which eu has an airlock for each of the others. */
+const THREE = edited(EU_SHORT, EU_SEVERAL).replace(
+  'distances:',
+  `  asia:
+    title: Tokyo
+    edges: [{ name: edge-asia, url: http://asia.example }]
+    nodes: [{ name: asia-a, host: db.asia.example, port: 5432 }]
+    airlock: { name: asia-x, host: asia.example, port: 5432 }
+distances:
+  - { between: [us, asia], roundTripMs: 150 }
+  - { between: [eu, asia], roundTripMs: 230 }`,
+);
+
+test('a region may have an airlock for each of its peers, and one for all is the short form', () => {
+  const reading = readCatalogue(THREE, 'regions.yaml');
+  if (!('catalogue' in reading))
+    throw new Error(reading.complaints.map(formatComplaint).join('\n'));
+  const of = (id: string) => {
+    const region = reading.catalogue.regions.get(id);
+    if (region === undefined) throw new Error(`no ${id}`);
+    return region;
+  };
+  expect(of('eu').airlocks).toEqual([
+    { name: 'eu-x', host: '2001:db8::1', port: 5432, peers: ['us'] },
+    { name: 'eu-y', host: '2001:db8::1', port: 5433, peers: ['asia'] },
+  ]);
+  expect(of('asia').airlocks.map(({ peers }) => peers)).toEqual([['us', 'eu']]);
+  expect(airlockFor(of('eu'), 'asia').name).toBe('eu-y');
+  expect(airlockFor(of('asia'), 'eu').name).toBe('asia-x');
+  expect(() => airlockFor(of('eu'), 'eu')).toThrow('no airlock of eu serves eu');
+});
+
+test.each([
+  [
+    'a peer that two airlocks serve',
+    'for: [asia]',
+    'for: [asia, us]',
+    [
+      'regions.yaml:17:68  regions.eu.airlocks[1].for[1]: us is served by eu-x already; one airlock of eu for each region',
+    ],
+  ],
+  [
+    'a peer that one airlock serves twice',
+    'for: [us]',
+    'for: [us, us]',
+    [
+      'regions.yaml:16:66  regions.eu.airlocks[0].for[1]: us is served by eu-x already; one airlock of eu for each region',
+    ],
+  ],
+  [
+    'a peer that no airlock serves',
+    '      - { name: eu-y, host: "2001:db8::1", port: 5433, for: [asia] }\n',
+    '',
+    ['regions.yaml:15:5  regions.eu.airlocks: none of them is for asia'],
+  ],
+  [
+    'an airlock for its own region',
+    'for: [asia]',
+    'for: [asia, eu]',
+    [
+      'regions.yaml:17:68  regions.eu.airlocks[1].for[1]: eu has no airlock for itself; name other regions only',
+    ],
+  ],
+  [
+    'an airlock for nobody known',
+    'for: [asia]',
+    'for: [asai]',
+    [
+      'regions.yaml:15:5  regions.eu.airlocks: none of them is for asia',
+      'regions.yaml:17:62  regions.eu.airlocks[1].for[0]: no region "asai"; did you mean "asia"?',
+    ],
+  ],
+  [
+    'an airlock for nobody',
+    'for: [asia]',
+    'for: []',
+    [
+      'regions.yaml:15:5  regions.eu.airlocks: none of them is for asia',
+      'regions.yaml:17:61  regions.eu.airlocks[1].for: is empty: name at least one',
+    ],
+  ],
+  [
+    'an airlock among several that does not say for whom',
+    ', for: [asia]',
+    '',
+    [
+      'regions.yaml:17:9  regions.eu.airlocks[1].for: missing: the regions that read this airlock and no other one of this region',
+    ],
+  ],
+  [
+    'the short form with a list of peers',
+    'port: 7112 }',
+    'port: 7112, for: [eu] }',
+    ['regions.yaml:10:57  regions.us.airlock.for: no such key'],
+  ],
+  [
+    'both forms',
+    '    airlocks:\n',
+    '    airlock: { name: eu-z, host: h, port: 1 }\n    airlocks:\n',
+    ['regions.yaml:16:5  regions.eu.airlocks: keep this key or airlock, not both'],
+  ],
+  [
+    'neither form',
+    EU_SEVERAL,
+    '',
+    [
+      'regions.yaml:11:3  regions.eu.airlock: missing: the small separate Postgres cluster that holds only what policy lets out of this region',
+    ],
+  ],
+  [
+    'the short form misspelt',
+    'airlock: { name: us-x',
+    'airlok: { name: us-x',
+    [
+      'regions.yaml:3:3  regions.us.airlock: missing: the small separate Postgres cluster that holds only what policy lets out of this region',
+      'regions.yaml:10:5  regions.us.airlok: no such key; did you mean "airlock"?',
+    ],
+  ],
+  [
+    'two airlocks of one name',
+    'name: eu-y',
+    'name: eu-x',
+    ['regions.yaml:17:17  regions.eu.airlocks[1].name: "eu-x" is taken by a node of eu'],
+  ],
+  [
+    'two airlocks at one address',
+    'port: 5433',
+    'port: 5432',
+    ['regions.yaml:17:50  regions.eu.airlocks[1].port: "2001:db8::1:5432" is taken by eu-x'],
+  ],
+])('%s', (_, from, to, expected) => {
+  if (!THREE.includes(from)) throw new Error(`the sample has no ${from}`);
+  expect(complaints(THREE.replace(from, to))).toEqual(expected);
 });
 
 test("the storefront's catalogue has three regions, and asia is nearer to us than to eu", () => {

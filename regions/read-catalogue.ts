@@ -5,7 +5,7 @@
  * answers at these addresses is seen later, never read.
  */
 import * as z from 'zod';
-import type { Catalogue, Region, RegionId } from './catalogue.ts';
+import type { Airlock, Catalogue, Region, RegionId } from './catalogue.ts';
 import { type Complaint, complaintAt, type Path, quote, type Source } from './yaml-complaint.ts';
 import { readYaml } from './yaml-file.ts';
 import { nearest } from './yaml-suggestion.ts';
@@ -14,6 +14,8 @@ export const DATABASE_DEFAULT = 'domicile';
 
 /** Every pair needs a distance, and every region subscribes to every other. */
 export const REGIONS_MAX = 32;
+/** Each serves a peer at least. */
+const AIRLOCKS_MAX = REGIONS_MAX - 1;
 
 /** Short, because region ids become parts of Postgres names, which end at 63 bytes. */
 const REGION_ID = /^[a-z][a-z0-9-]{0,15}$/;
@@ -47,22 +49,45 @@ const edge = z.strictObject({
     ),
 });
 
-const region = z.strictObject({
-  title: z.string().min(1).max(100).describe('Words for a person, such as Frankfurt, Germany.'),
-  database: z
-    .string()
-    .regex(DATABASE, 'is not a database name: lower-case letters, digits and underscores')
-    .optional()
-    .describe(`The app's database on every node of the region. Default: ${DATABASE_DEFAULT}.`),
-  edges: z.array(edge).min(1).describe('The stateless HTTP processes of this region.'),
-  nodes: z
-    .array(node)
+const airlockWithPeers = node.extend({
+  for: z
+    .array(z.string())
     .min(1)
-    .describe('The Postgres primary and its physical replicas, in any order.'),
-  airlock: node.describe(
-    'The small separate Postgres cluster that holds only what policy lets out of this region.',
-  ),
+    .max(AIRLOCKS_MAX)
+    .describe('The regions that read this airlock and no other one of this region.'),
 });
+
+const region = z
+  .strictObject({
+    title: z.string().min(1).max(100).describe('Words for a person, such as Frankfurt, Germany.'),
+    database: z
+      .string()
+      .regex(DATABASE, 'is not a database name: lower-case letters, digits and underscores')
+      .optional()
+      .describe(`The app's database on every node of the region. Default: ${DATABASE_DEFAULT}.`),
+    edges: z.array(edge).min(1).describe('The stateless HTTP processes of this region.'),
+    nodes: z
+      .array(node)
+      .min(1)
+      .describe('The Postgres primary and its physical replicas, in any order.'),
+    airlock: node
+      .optional()
+      .describe(
+        'The small separate Postgres cluster that holds only what policy lets out of this region, for all other regions.',
+      ),
+    airlocks: z
+      .array(airlockWithPeers)
+      .min(1)
+      .max(AIRLOCKS_MAX)
+      .optional()
+      .describe(
+        'Instead of airlock, where other regions may see different things: several, each for some of the other regions.',
+      ),
+  })
+  .meta({
+    // Editors see that one of the two is needed; our own complaint is made by hand.
+    oneOf: [{ required: ['airlock'] }, { required: ['airlocks'] }],
+  });
 
 const distance = z.strictObject({
   between: z.tuple([z.string(), z.string()]).describe('Two region ids.'),
@@ -110,17 +135,47 @@ export function readCatalogue(text: string, file: string): CatalogueReading {
 
 function catalogue({ regions, distances = [] }: CatalogueFile): Catalogue {
   const found = new Map<RegionId, Region>();
-  for (const [id, { title, database, edges, nodes, airlock }] of Object.entries(regions)) {
+  const ids = Object.keys(regions);
+  for (const [id, written] of Object.entries(regions)) {
+    const { title, database, edges, nodes } = written;
     found.set(id, {
       id,
       title,
       database: database ?? DATABASE_DEFAULT,
       edges: edges.map(({ name, url }) => ({ name, url: originOf(url) ?? url })),
       nodes,
-      airlock,
+      airlocks: airlocksOf(written).map(
+        ({ airlock: { name, host, port }, serves }): Airlock => ({
+          name,
+          host,
+          port,
+          peers: serves ?? ids.filter((peer) => peer !== id),
+        }),
+      ),
     });
   }
   return { regions: found, distances };
+}
+
+type RegionFile = CatalogueFile['regions'][string];
+type AirlockFile = {
+  airlock: z.infer<typeof node>;
+  /** Undefined: all other regions. */
+  serves: readonly RegionId[] | undefined;
+  /** Where it is written, below its region. */
+  at: Path;
+};
+
+/** Both forms as one. */
+function airlocksOf({ airlock, airlocks = [] }: RegionFile): AirlockFile[] {
+  const several = airlocks.map((one, index) => ({
+    airlock: one,
+    serves: one.for,
+    at: ['airlocks', index],
+  }));
+  return airlock === undefined
+    ? several
+    : [{ airlock, serves: undefined, at: ['airlock'] }, ...several];
 }
 
 function judge(file: CatalogueFile, source: Source): Complaint[] {
@@ -141,7 +196,8 @@ function judge(file: CatalogueFile, source: Source): Complaint[] {
     if (first === undefined) taken.set(what, by);
     else say(path, `${quote(what)} is taken by ${first}`);
   };
-  for (const [id, { edges, nodes, airlock }] of Object.entries(file.regions)) {
+  for (const [id, written] of Object.entries(file.regions)) {
+    const { edges, nodes } = written;
     edges.forEach(({ name, url }, index) => {
       const path = ['regions', id, 'edges', index];
       unique(names, name, `an edge of ${id}`, [...path, 'name']);
@@ -154,15 +210,18 @@ function judge(file: CatalogueFile, source: Source): Complaint[] {
         say([...path, 'url'], message);
       } else unique(addresses, hostPort(new URL(origin)), name, [...path, 'url']);
     });
-    const servers: [Path, typeof airlock][] = nodes.map((server, index) => [
+    const servers: [Path, z.infer<typeof node>][] = nodes.map((server, index) => [
       ['regions', id, 'nodes', index],
       server,
     ]);
-    servers.push([['regions', id, 'airlock'], airlock]);
+    for (const { airlock, at } of airlocksOf(written)) {
+      servers.push([['regions', id, ...at], airlock]);
+    }
     for (const [path, { name, host, port }] of servers) {
       unique(names, name, `a node of ${id}`, [...path, 'name']);
       unique(addresses, `${host.toLowerCase()}:${port}`, name, [...path, 'port']);
     }
+    complaints.push(...judgePeers(id, written, ids, source));
   }
 
   const measured = new Set<string>();
@@ -185,6 +244,46 @@ function judge(file: CatalogueFile, source: Source): Complaint[] {
       }
     }
   });
+  return complaints;
+}
+
+/** Every other region must find exactly one airlock here. */
+function judgePeers(
+  id: RegionId,
+  written: RegionFile,
+  ids: readonly RegionId[],
+  source: Source,
+): Complaint[] {
+  const complaints: Complaint[] = [];
+  const say = (path: Path, message: string, suggestion?: string, at: 'key' | 'value' = 'value') =>
+    complaints.push(complaintAt(source, ['regions', id, ...path], { message, suggestion, at }));
+  const { airlock, airlocks } = written;
+  if (airlock !== undefined && airlocks !== undefined) {
+    say(['airlocks'], 'keep this key or airlock, not both', undefined, 'key');
+    return complaints;
+  }
+  if (airlock === undefined && airlocks === undefined) {
+    const message =
+      'missing: the small separate Postgres cluster that holds only what policy lets out of this region';
+    say(['airlock'], message);
+    return complaints;
+  }
+  const peers = ids.filter((peer) => peer !== id);
+  const served = new Map<RegionId, string>();
+  (airlocks ?? []).forEach(({ name, for: list }, index) => {
+    list.forEach((peer, nth) => {
+      const at = ['airlocks', index, 'for', nth];
+      const first = served.get(peer);
+      if (peer === id) say(at, `${id} has no airlock for itself; name other regions only`);
+      else if (!ids.includes(peer)) say(at, `no region ${quote(peer)}`, nearest(peer, peers));
+      else if (first === undefined) served.set(peer, name);
+      else say(at, `${peer} is served by ${first} already; one airlock of ${id} for each region`);
+    });
+  });
+  const left = airlocks === undefined ? [] : peers.filter((peer) => !served.has(peer));
+  if (left.length > 0) {
+    say(['airlocks'], `none of them is for ${left.join(', ')}`, undefined, 'key');
+  }
   return complaints;
 }
 

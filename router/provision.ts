@@ -9,19 +9,27 @@ import { createHash } from 'node:crypto';
 import {
   alterPublication,
   createPublication,
-  FROM_HOME,
-  OUT,
+  type Exit,
   type Publication,
   peerRole,
+  publicationOut,
   publicationTo,
   type RegionSql,
   regionSql,
   type Shapes,
   subscriptionFrom,
+  subscriptionHome,
 } from '../policies/airlock.ts';
 import { enforcementOf } from '../policies/enforcement.ts';
 import { exportsOf, type Policy } from '../policies/policy.ts';
-import type { Catalogue, NodeAddress, Region, RegionId } from '../regions/catalogue.ts';
+import {
+  type Airlock,
+  airlockFor,
+  type Catalogue,
+  type NodeAddress,
+  type Region,
+  type RegionId,
+} from '../regions/catalogue.ts';
 import { type Endpoint, LeasePool, runScript, type Sql, verbatim } from '../regions/postgres.ts';
 import { LOGINS } from './region-database.ts';
 import { hmacPads } from './subject-token.ts';
@@ -95,7 +103,7 @@ export async function provision(options: ProvisionOptions): Promise<void> {
       if (plan !== undefined) await provisionExit(options, region, plan);
     }),
   );
-  report('each private primary feeds its airlock');
+  report('each private primary feeds its airlocks');
   options.signal?.throwIfAborted();
   await Promise.all(regions.map((region) => provisionEntrances(options, region)));
   report('each region follows the airlocks of its peers');
@@ -104,9 +112,8 @@ export async function provision(options: ProvisionOptions): Promise<void> {
 export class ProvisionError extends Error {}
 
 async function provisionSchemas(options: ProvisionOptions, region: Region): Promise<void> {
-  const { superuser, password, catalogue, migrations, airlockMigrations, appSchema } = options;
+  const { superuser, password, migrations, airlockMigrations, appSchema } = options;
   const home = superuser(primary(options, region));
-  const airlock = superuser(region.airlock.name);
   const edge = password(edgePassword(region.id));
   const roles: Role[] = Object.values(LOGINS).map((name) => ({
     name,
@@ -114,7 +121,6 @@ async function provisionSchemas(options: ProvisionOptions, region: Region): Prom
     replication: false,
   }));
   roles.push({ name: FEED_ROLE, secret: password(`feed of ${region.id}`), replication: true });
-  const peers = [...catalogue.regions.keys()].filter((id) => id !== region.id);
   await Promise.all([
     withPool(home, async (sql) => {
       for (const role of roles) await ensureRole(sql, role);
@@ -123,12 +129,15 @@ async function provisionSchemas(options: ProvisionOptions, region: Region): Prom
       await migrate(home, sql, [inAppSchema(appSchema)]);
       for (const statement of grants(options.policy, region)) await sql(verbatim(statement));
     }),
-    withPool(airlock, async (sql) => {
-      for (const peer of peers) {
-        const secret = password(peerPassword(region.id, peer));
-        await ensureRole(sql, { name: peerRole(peer), secret, replication: true });
-      }
-      await migrate(airlock, sql, filled(airlockMigrations, region.id));
+    ...region.airlocks.map(({ name, peers }) => {
+      const airlock = superuser(name);
+      return withPool(airlock, async (sql) => {
+        for (const peer of peers) {
+          const secret = password(peerPassword(region.id, peer));
+          await ensureRole(sql, { name: peerRole(peer), secret, replication: true });
+        }
+        await migrate(airlock, sql, filled(airlockMigrations, region.id));
+      });
     }),
   ]);
 }
@@ -139,33 +148,50 @@ async function provisionExit(
   region: Region,
   plan: RegionSql,
 ): Promise<void> {
-  const { superuser, password, passfile, link } = options;
+  const { superuser } = options;
   await withPool(superuser(primary(options, region)), async (sql) => {
     for (const statement of plan.mirrors) await sql(verbatim(statement));
     for (const statement of mirrorGrants(options.policy)) await sql(verbatim(statement));
-    for (const table of plan.out.tables) {
-      const name = table.split(' ', 1)[0];
-      await sql(verbatim(`grant select on ${name} to ${FEED_ROLE}`));
+    for (const { out } of plan.exits.values()) {
+      for (const table of out.tables) {
+        const name = table.split(' ', 1)[0];
+        await sql(verbatim(`grant select on ${name} to ${FEED_ROLE}`));
+      }
+      await ensurePublication(sql, out);
     }
-    await ensurePublication(sql, plan.out);
   });
-  await withPool(superuser(region.airlock.name), async (sql) => {
-    for (const statement of plan.airlock) await sql(verbatim(statement));
+  await Promise.all(
+    region.airlocks.map(async (airlock) => {
+      const exit = plan.exits.get(airlock.name);
+      if (exit !== undefined) await provisionAirlock(options, region, airlock, exit);
+    }),
+  );
+}
+
+async function provisionAirlock(
+  options: ProvisionOptions,
+  region: Region,
+  airlock: Airlock,
+  exit: Exit,
+): Promise<void> {
+  const { superuser, password, passfile, link } = options;
+  await withPool(superuser(airlock.name), async (sql) => {
+    for (const statement of exit.airlock) await sql(verbatim(statement));
     const to = link(region.id, options.primaryOf(region.id));
-    const file = await passfile(`${region.airlock.name}.feed`, [
+    const file = await passfile(`${airlock.name}.feed`, [
       { to, user: FEED_ROLE, password: password(`feed of ${region.id}`) },
     ]);
     await ensureSubscription(sql, {
-      name: FROM_HOME,
+      name: subscriptionHome(airlock.name),
       connection: conninfo(to, region.database, FEED_ROLE, file),
-      publication: OUT,
-      slot: FROM_HOME,
+      publication: publicationOut(airlock.name),
+      slot: subscriptionHome(airlock.name),
       publisher: superuser(primary(options, region)),
       // Rows that this airlock's own subscription brought carry an origin; only home's are wanted.
       // The slot survives a promotion of the home's standby.
       options: "origin = none, failover = true, synchronous_commit = 'on'",
     });
-    for (const [peer, publication] of plan.toPeers) {
+    for (const [peer, publication] of exit.toPeers) {
       await ensurePublication(sql, publication);
       await sql(verbatim(`grant usage on schema domicile to ${peerRole(peer)}`));
       for (const table of publication.tables) {
@@ -185,7 +211,8 @@ async function provisionEntrances(options: ProvisionOptions, region: Region): Pr
   await Promise.all(
     peers.map(async (peer) => {
       const role = peerRole(region.id);
-      const to = link(region.id, peer.airlock);
+      const airlock = airlockFor(peer, region.id);
+      const to = link(region.id, airlock);
       const file = await passfile(`${region.id}.from-${peer.id}`, [
         { to, user: role, password: password(peerPassword(peer.id, region.id)) },
       ]);
@@ -195,7 +222,7 @@ async function provisionEntrances(options: ProvisionOptions, region: Region): Pr
           connection: conninfo(to, peer.database, role, file),
           publication: publicationTo(region.id),
           slot: publicationTo(region.id),
-          publisher: superuser(peer.airlock.name),
+          publisher: superuser(airlock.name),
           // The airlock got every row from its home, so all of them carry an origin here: with
           // `origin = none` nothing would ever arrive.
           options: "origin = any, synchronous_commit = 'on'",

@@ -129,8 +129,8 @@ function welcome(catalogue: Catalogue): string[] {
   return [
     '',
     ...regions.map(
-      ({ id, title, edges, nodes, airlock }) =>
-        `  ${id.padEnd(6)} ${edges.map(({ url }) => url).join(' ')}   Postgres ${nodes.map(({ port }) => port).join(', ')}, airlock ${airlock.port}   ${title}`,
+      ({ id, title, edges, nodes, airlocks }) =>
+        `  ${id.padEnd(6)} ${edges.map(({ url }) => url).join(' ')}   Postgres ${nodes.map(({ port }) => port).join(', ')}, airlock ${airlocks.map(({ port }) => port).join(', ')}   ${title}`,
     ),
     '',
     'Five lines to try in another terminal:',

@@ -326,8 +326,8 @@ export async function flushedAt(domicile: TestDomicile, node: string): Promise<b
 
 /** Every node and airlock. */
 export function clustersOf({ catalogue }: TestDomicile): { region: RegionId; node: string }[] {
-  return [...catalogue.regions.values()].flatMap(({ id, nodes, airlock }) =>
-    [...nodes, airlock].map(({ name }) => ({ region: id, node: name })),
+  return [...catalogue.regions.values()].flatMap(({ id, nodes, airlocks }) =>
+    [...nodes, ...airlocks].map(({ name }) => ({ region: id, node: name })),
   );
 }
 

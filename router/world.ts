@@ -10,8 +10,10 @@ import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Policy } from '../policies/policy.ts';
 import {
+  airlockFor,
   type Catalogue,
   type NodeAddress,
+  type Region,
   type RegionId,
   roundTripMs,
 } from '../regions/catalogue.ts';
@@ -215,8 +217,9 @@ async function startWan(options: WorldOptions, children: LocalChild[]): Promise<
     for (const to of catalogue.regions.values()) {
       if (to.id === from) continue;
       const delayMs = Math.round(roundTripMs(catalogue, from, to.id) / 2);
+      const airlock = airlockFor(to, from);
       const targets = [
-        { what: to.airlock.name, upstream: `${to.airlock.host}:${to.airlock.port}` },
+        { what: airlock.name, upstream: `${airlock.host}:${airlock.port}` },
         ...to.edges.map(({ name, url: edge }) => ({ what: name, upstream: new URL(edge).host })),
       ];
       for (const { what, upstream } of targets) {
@@ -277,10 +280,18 @@ async function slowLink(
 export function catalogueText({ regions, distances }: Catalogue): string {
   const file = {
     version: 1,
-    regions: Object.fromEntries([...regions].map(([id, { id: _id, ...region }]) => [id, region])),
+    regions: Object.fromEntries([...regions].map(([id, region]) => [id, regionFile(region)])),
     distances,
   };
   return `${JSON.stringify(file, null, 2)}\n`;
+}
+
+function regionFile({ id: _id, airlocks, ...region }: Region): object {
+  const written = airlocks.map(({ peers, ...airlock }) => ({ ...airlock, for: peers }));
+  const [first] = airlocks;
+  if (first !== undefined && first.peers.length > 0) return { ...region, airlocks: written };
+  // A region without peers cannot name any; only the short form says so.
+  return { ...region, airlock: { ...written[0], for: undefined } };
 }
 
 async function scripts(prefix: string): Promise<Script[]> {

@@ -6,9 +6,12 @@ import type { PortUse } from './ports.ts';
 
 /** The ports of the Postgres servers; edges are somebody else's processes. */
 export function postgresPorts(catalogue: Catalogue): PortUse[] {
-  return [...catalogue.regions.values()].flatMap(({ id, nodes, airlock }) => [
+  return [...catalogue.regions.values()].flatMap(({ id, nodes, airlocks }) => [
     ...nodes.map((node) => use(node, `Postgres ${node.name}`, `regions.${id}.nodes`)),
-    use(airlock, `airlock ${airlock.name}`, `regions.${id}.airlock`),
+    ...airlocks.map((airlock) => {
+      const where = airlocks.length === 1 ? 'airlock' : 'airlocks';
+      return use(airlock, `airlock ${airlock.name}`, `regions.${id}.${where}`);
+    }),
   ]);
 }
 
@@ -28,7 +31,7 @@ export function portsNeeded(catalogue: Catalogue): number {
   return postgresPorts(catalogue).length + edgePorts(catalogue).length;
 }
 
-/** The same world on other ports, taken in order: per region its nodes, its airlock, its edges. */
+/** The same world on other ports, taken in order: per region its nodes, its airlocks, its edges. */
 export function withPorts(catalogue: Catalogue, ports: readonly number[]): Catalogue {
   const left = [...ports];
   const next = (): number => {
@@ -43,7 +46,7 @@ export function withPorts(catalogue: Catalogue, ports: readonly number[]): Catal
   const moved = (region: Region): Region => ({
     ...region,
     nodes: region.nodes.map((node) => ({ ...node, port: next() })),
-    airlock: { ...region.airlock, port: next() },
+    airlocks: region.airlocks.map((airlock) => ({ ...airlock, port: next() })),
     edges: region.edges.map((edge) => ({ ...edge, url: onPort(edge.url, next()) })),
   });
   const regions = new Map([...catalogue.regions].map(([id, region]) => [id, moved(region)]));

@@ -85,7 +85,29 @@ test('a catalogue is moved to other ports in order, its edges included', () => {
       [7003, 'edge edge-us'],
     ]);
   }
-  expect(us?.airlock.port, 'the original is untouched').toBe(3);
+  expect(us?.airlocks[0]?.port, 'the original is untouched').toBe(3);
+});
+
+test('further airlocks take the ports after the first, before the edges', () => {
+  const blank = testCatalogue(['us', 'eu', 'asia']);
+  const us = blank.regions.get('us');
+  const [airlock] = us?.airlocks ?? [];
+  if (us === undefined || airlock === undefined) throw new Error('no airlock');
+  const airlocks = [
+    { ...airlock, peers: ['eu'] },
+    { ...airlock, name: 'us-second', peers: ['asia'] },
+  ];
+  const edges = [{ name: 'edge-us', url: 'http://127.0.0.1:8080' }];
+  const regions = new Map(blank.regions).set('us', { ...us, airlocks, edges });
+  const moved = fromBasePort({ ...blank, regions }, 7_000);
+  expect(postgresPorts(moved).slice(0, 4)).toMatchObject([
+    { port: 7000, purpose: 'Postgres us-a' },
+    { port: 7001, purpose: 'Postgres us-b' },
+    { port: 7002, purpose: 'airlock us-airlock', changeIn: 'regions.us.airlocks of the catalogue' },
+    { port: 7003, purpose: 'airlock us-second' },
+  ]);
+  expect(edgePorts(moved).map(({ port }) => port)).toEqual([7004]);
+  expect(moved.regions.get('us')?.airlocks.map(({ peers }) => peers)).toEqual([['eu'], ['asia']]);
 });
 
 test('too few ports for a catalogue are refused', () => {

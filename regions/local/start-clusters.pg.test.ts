@@ -192,7 +192,7 @@ test('a lost replica is copied from its primary at the next start', async () => 
 
 test('all busy ports are named at once, with what for, by whom, and where to change it', async () => {
   const region = world.catalogue.regions.get('us');
-  const ports = [region?.nodes[1]?.port, region?.airlock.port];
+  const ports = [region?.nodes[1]?.port, region?.airlocks[0]?.port];
   const squatters = ports.map((port) => createServer().listen(port, '127.0.0.1'));
   try {
     const refusal = await world.start().catch((error: unknown) => error);

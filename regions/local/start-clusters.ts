@@ -1,7 +1,7 @@
 /**
  * How does a whole catalogue of PostgreSQL clusters come to run on this machine, and end?
  *
- * Every region gets its primary, its replicas and its airlock. The same few steps serve the first
+ * Every region gets its primary, its replicas and its airlocks. The same few steps serve the first
  * start, every later one, and the one after a crash: look at the files, decide who is primary,
  * make what is missing, start, and do not come back before replicas stream and commits wait for
  * them. A replica is always made in one way, as a copy of the running primary.
@@ -9,7 +9,7 @@
 import { existsSync } from 'node:fs';
 import { chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Catalogue, NodeAddress, Region } from '../catalogue.ts';
+import type { Airlock, Catalogue, NodeAddress, Region } from '../catalogue.ts';
 import { type Endpoint, LeasePool } from '../postgres.ts';
 import {
   ensureDatabase,
@@ -168,7 +168,7 @@ class Clusters {
     this.#user = world.user;
     for (const region of options.catalogue.regions.values()) {
       for (const node of region.nodes) this.#seat(region, node, 'private');
-      this.#seat(region, region.airlock, 'airlock');
+      for (const airlock of region.airlocks) this.#seat(region, airlock, 'airlock');
     }
   }
 
@@ -177,7 +177,9 @@ class Clusters {
     // Replicas wait for primaries, so primaries come first where processors are few.
     const tasks = [
       ...regions.map((region) => this.#bringUpNodes(region)),
-      ...regions.map((region) => this.#bringUpAirlock(region)),
+      ...regions.flatMap((region) =>
+        region.airlocks.map((airlock) => this.#bringUpAirlock(region, airlock)),
+      ),
     ];
     try {
       await Promise.all(tasks);
@@ -231,8 +233,8 @@ class Clusters {
     await Promise.allSettled(this.#copying);
   }
 
-  async #bringUpAirlock(region: Region): Promise<void> {
-    const seat = this.#at(region.airlock.name);
+  async #bringUpAirlock(region: Region, airlock: Airlock): Promise<void> {
+    const seat = this.#at(airlock.name);
     await this.#clearDrafts(seat);
     if (!existsSync(seat.data)) await this.#initialise(seat);
     await this.#startSeat(seat);
@@ -423,7 +425,7 @@ class Clusters {
     return { name, host, port, database, user: SUPERUSER, password: this.#superuserPassword(seat) };
   }
 
-  /** One password for a region's private nodes, which are copies of each other; one for its airlock. */
+  /** One password for a region's private nodes, which are copies of each other; one for its airlocks. */
   #superuserPassword({ region, kind }: Seat): string {
     return this.#secrets.password(superuserSecret(region.id, kind));
   }
@@ -482,8 +484,8 @@ function superuserSecret(region: string, kind: ClusterKind): string {
 
 function refuseUnusable(catalogue: Catalogue): void {
   const seen = new Set<string>();
-  for (const { nodes, airlock } of catalogue.regions.values()) {
-    for (const { name, host } of [...nodes, airlock]) {
+  for (const { nodes, airlocks } of catalogue.regions.values()) {
+    for (const { name, host } of [...nodes, ...airlocks]) {
       if (!NODE_NAME.test(name)) {
         throw new CannotStart(
           `"${name}" cannot name a local node: letters a-z, digits and hyphens.`,

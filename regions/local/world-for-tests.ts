@@ -30,7 +30,7 @@ export type TestWorld = {
 };
 
 /** A region with two nodes and an airlock, on ports that are to be replaced. */
-export function testRegion(id: string): Region {
+export function testRegion(id: string, peers: readonly string[] = []): Region {
   const at = (name: string, port: number) => ({ name, host: '127.0.0.1', port });
   return {
     id,
@@ -38,12 +38,17 @@ export function testRegion(id: string): Region {
     database: 'app',
     edges: [],
     nodes: [at(`${id}-a`, 1), at(`${id}-b`, 2)],
-    airlock: at(`${id}-airlock`, 3),
+    airlocks: [{ ...at(`${id}-airlock`, 3), peers }],
   };
 }
 
 export function testCatalogue(ids: readonly string[]): Catalogue {
-  return { regions: new Map(ids.map((id) => [id, testRegion(id)])), distances: [] };
+  const region = (id: string) =>
+    testRegion(
+      id,
+      ids.filter((peer) => peer !== id),
+    );
+  return { regions: new Map(ids.map((id) => [id, region(id)])), distances: [] };
 }
 
 export async function makeTestWorld(ids: readonly string[] = ['us']): Promise<TestWorld> {
