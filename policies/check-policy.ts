@@ -39,8 +39,7 @@ export type DatabaseSchema = ReadonlyMap<TableName, ReadonlySet<ColumnName>>;
 export type CheckAgainst = { catalogue?: Catalogue; schema?: DatabaseSchema };
 
 export function checkPolicy(policy: Policy, { catalogue, schema }: CheckAgainst = {}): Complaint[] {
-  const regions = catalogue === undefined ? undefined : new Set(catalogue.regions.keys());
-  const check = new Check(policy, regions);
+  const check = new Check(policy, catalogue);
   check.attributes();
   check.jurisdictions();
   const coverage = check.placement();
@@ -57,11 +56,11 @@ class Check {
   readonly complaints: Complaint[] = [];
   readonly #policy: Policy;
   /** Undefined: nobody said which regions exist. */
-  readonly #regions: ReadonlySet<RegionId> | undefined;
+  readonly #regions: Catalogue['regions'] | undefined;
 
-  constructor(policy: Policy, regions: ReadonlySet<RegionId> | undefined) {
+  constructor(policy: Policy, catalogue: Catalogue | undefined) {
     this.#policy = policy;
-    this.#regions = regions;
+    this.#regions = catalogue?.regions;
   }
 
   attributes(): void {
@@ -249,7 +248,7 @@ class Check {
 
   #region(path: Path, region: RegionId): void {
     if (!this.#unknown(region)) return;
-    const suggestion = nearest(region, this.#regions ?? []);
+    const suggestion = nearest(region, this.#regions?.keys() ?? []);
     this.#say(path, { message: `no region ${quote(region)} in the catalogue`, suggestion });
   }
 
@@ -409,15 +408,18 @@ class Check {
     });
   }
 
-  /** One airlock per region: whoever may read it at all can read everything in it. */
+  /** Whoever may read an airlock at all can read everything in it, so its peers go together. */
   #airlocks(path: Path, { homes, to }: MirrorFile): void {
-    if (this.#regions === undefined) return;
-    const left = [...this.#regions].filter(
-      (region) => !to.includes(region) && homes.some((home) => home !== region),
-    );
-    if (left.length === 0) return;
-    const message = `leaves out ${left.join(', ')}, but all other regions read the same airlock; name them as well, or mirror nothing`;
-    this.#say([...path, 'to'], { message });
+    for (const home of new Set(homes)) {
+      for (const { name, peers } of this.#regions?.get(home)?.airlocks ?? []) {
+        const named = peers.filter((peer) => to.includes(peer));
+        const left = peers.filter((peer) => !to.includes(peer));
+        if (named.length === 0 || left.length === 0) continue;
+        const [they, read] = [left.join(', '), left.length === 1 ? 'reads' : 'read'];
+        const message = `leaves out ${they}, which ${read} the same airlock of ${home}, ${name}, as ${named.join(', ')}; name ${they} as well, or give them different airlocks in the regions file`;
+        this.#say([...path, 'to'], { message });
+      }
+    }
   }
 }
 

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import * as fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import * as z from 'zod';
 import type { Catalogue } from '../regions/catalogue.ts';
 import { readCatalogue } from '../regions/read-catalogue.ts';
@@ -559,11 +559,12 @@ test.each([
     ],
   ],
   [
-    'mirror for some of those who read the airlock',
+    'mirror for some of those who read an airlock',
     'to: [us, eu, asia]',
     'to: [us, asia]',
     [
-      '20:89  tables.users.mirrors[0].to: leaves out eu, but all other regions read the same airlock; name them as well, or mirror nothing',
+      '20:89  tables.users.mirrors[0].to: leaves out eu, which reads the same airlock of us, us-x, as asia; name eu as well, or give them different airlocks in the regions file',
+      '20:89  tables.users.mirrors[0].to: leaves out eu, which reads the same airlock of asia, asia-x, as us; name eu as well, or give them different airlocks in the regions file',
     ],
   ],
   [
@@ -595,6 +596,40 @@ test.each([
   const text = edited(from, to);
   expect(complaints(text)).toEqual(expected.map((line) => `residency.yaml:${line}`));
   for (const line of expected) expect(pointsAt(text, line)).toBe(true);
+});
+
+describe('where eu has an airlock for us and another one for asia', () => {
+  const eu = CATALOGUE.regions.get('eu');
+  if (eu === undefined) throw new Error('no eu');
+  const airlock = (name: string, peers: string[]) => ({ name, host: 'eu', port: 1, peers });
+  const shared = { ...eu, airlocks: [airlock('eu-x', ['us', 'asia'])] };
+  const apart = { ...eu, airlocks: [airlock('eu-x', ['us']), airlock('eu-y', ['asia'])] };
+  const lines = (mirrors: string, region: typeof eu) => {
+    const text = edited('to: [us, eu, asia] }\n', `to: [us, eu, asia] }\n${mirrors}`).replace(
+      'europe: { countries: [DE, FR, "NO"], regions: [eu] }',
+      'europe: { countries: [DE, FR, "NO"], regions: [eu], copies: [us, asia] }',
+    );
+    const catalogue = { ...CATALOGUE, regions: new Map(CATALOGUE.regions).set('eu', region) };
+    const reading = readPolicy(text, 'residency.yaml', catalogue);
+    return 'policy' in reading ? [] : reading.complaints.map(formatComplaint);
+  };
+  const toUs = '      - { as: faces, columns: [id, face], homes: [eu], to: [us] }\n';
+  const toAsia = '      - { as: names, columns: [id, name], homes: [eu], to: [asia] }\n';
+  const toBoth = '      - { as: faces, columns: [id, face], homes: [eu], to: [us, asia] }\n';
+
+  test('each may be allowed what the other is not', () => {
+    expect(lines(toUs + toAsia, apart)).toEqual([]);
+    expect(lines(toUs, apart)).toEqual([]);
+    expect(lines(toBoth, apart)).toEqual([]);
+  });
+
+  test('but not through one airlock', () => {
+    expect(lines(toBoth, shared)).toEqual([]);
+    expect(lines(toUs + toAsia, shared)).toEqual([
+      'residency.yaml:21:60  tables.users.mirrors[1].to: leaves out asia, which reads the same airlock of eu, eu-x, as us; name asia as well, or give them different airlocks in the regions file',
+      'residency.yaml:22:60  tables.users.mirrors[2].to: leaves out us, which reads the same airlock of eu, eu-x, as asia; name us as well, or give them different airlocks in the regions file',
+    ]);
+  });
 });
 
 test('complaints about spelling and about sense come together', () => {
