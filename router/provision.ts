@@ -506,6 +506,7 @@ function primary({ primaryOf }: ProvisionOptions, region: Region): string {
   return primaryOf(region.id).name;
 }
 
-function peerPassword(airlock: RegionId, peer: RegionId): string {
+/** The name under which the password is kept that opens a region’s airlock to a peer. */
+export function peerPassword(airlock: RegionId, peer: RegionId): string {
   return `airlock of ${airlock} for ${peer}`;
 }

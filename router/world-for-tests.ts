@@ -297,7 +297,7 @@ export async function eventually(
 
 /** The tables of a cluster's app database in which any row, as text, contains `canary`. */
 export function tablesWith(
-  domicile: TestDomicile,
+  domicile: Pick<TestDomicile, 'sql'>,
   node: string,
   canary: string,
 ): Promise<string[]> {
