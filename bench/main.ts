@@ -5,10 +5,16 @@
  * with one line of JSON.
  */
 import { parseArgs } from 'node:util';
+import { measureEnforcement } from './enforcement.ts';
+import { measureExportLag } from './export-lag.ts';
 import { measureForward } from './forward.ts';
 import { inWorld } from './measured-world.ts';
 import { measureMemory } from './memory.ts';
 import { measureOverhead, overheadTable } from './overhead.ts';
+
+/** Enough for a 99th percentile that more than one probe decides. */
+const PROBES = 300;
+const COMMITS_PER_SECOND = 1_000;
 
 const report = (line: string) => void process.stderr.write(`${line}\n`);
 
@@ -40,6 +46,14 @@ const measurements: Record<string, () => Promise<unknown>> = {
   forward: () =>
     inWorld({ wan: true, ...options }, (bench) =>
       measureForward(bench, { rounds: rounds(3), seconds }),
+    ),
+  enforcement: () =>
+    inWorld({ wan: false, ...options }, (bench) =>
+      measureEnforcement(bench, { rounds: rounds(5), seconds }),
+    ),
+  'export-lag': () =>
+    inWorld({ wan: false, ...options }, (bench) =>
+      measureExportLag(bench, { probes: PROBES, commitsPerSecond: COMMITS_PER_SECOND }),
     ),
   memory: () => inWorld({ wan: false, ...options }, measureMemory),
 };

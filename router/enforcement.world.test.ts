@@ -6,6 +6,7 @@
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { LeasePool, type Sql, verbatim } from '../regions/postgres.ts';
+import { adoptResidents } from './adopt-residents.ts';
 import { edgePassword, subjectKeyName } from './provision.ts';
 import { LOGINS, type Login } from './region-database.ts';
 import { SubjectTokens, type Way } from './subject-token.ts';
@@ -14,6 +15,7 @@ import {
   eventually,
   type FurtherEdge,
   LAMP,
+  newUser,
   problemOf,
   startTestDomicile,
   type TestDomicile,
@@ -273,6 +275,38 @@ test('subjects that come and go on few connections never see each other', async 
     ids.map((id) => domicile.call(one.url, 'GET', `/users/${id}/all`)),
   );
   expect(answers.map(({ json }) => json)).toEqual(ids.map((id) => [{ id }]));
+});
+
+test('a region that has recorded nobody adopts whom its directory knows, and nobody else', async () => {
+  const subjects = ['ida', 'ivo'];
+  for (const id of subjects) {
+    const answer = await domicile.call('eu', 'POST', '/users', { body: newUser('DE', id) });
+    expect(answer.status).toBe(201);
+  }
+  const constraint = 'constraint domicile_home check (domicile.at_home(id)) not valid';
+  await domicile.sql('eu-a', async (sql) => {
+    await sql`alter table app.users drop constraint domicile_home`;
+    await sql`
+      insert into app.users (id, display_name, email, country) values ('uma', 'U', 'u@x', 'US')`;
+    await sql(verbatim(`alter table app.users add ${constraint}`));
+    await sql`delete from domicile.residents where subject in ${sql(subjects)}`;
+  });
+  const run = () =>
+    domicile.sql('eu-a', (sql) => adoptResidents(sql, domicile.policy, 'eu', domicile.keyOf));
+  try {
+    expect(await run()).toEqual({ adopted: 2, strangers: 1 });
+    const rows = await domicile.sql(
+      'eu-a',
+      (sql) => sql`
+        select r.subject, r.rule, d.home from domicile.residents r
+        join domicile.directory d using (key)
+        where r.subject in ('ida', 'ivo', 'uma') order by 1`,
+    );
+    expect(rows).toEqual(subjects.map((subject) => ({ subject, rule: 'adopted', home: 'eu' })));
+    expect(await run()).toEqual({ adopted: 0, strangers: 1 });
+  } finally {
+    await domicile.sql('eu-a', (sql) => sql`delete from app.users where id = 'uma'`);
+  }
 });
 
 test('a region remembers who settled there, under which law and rule', async () => {

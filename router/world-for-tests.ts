@@ -13,6 +13,7 @@ import { Agent, type IncomingHttpHeaders, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { Policy } from '../policies/policy.ts';
 import type { Catalogue, Region, RegionId } from '../regions/catalogue.ts';
 import { portsNeeded, withPorts } from '../regions/local/catalogue-ports.ts';
 import { type LocalChild, startChild } from '../regions/local/child-process.ts';
@@ -63,6 +64,7 @@ export type FurtherEdge = { url: string; child: LocalChild; log: string };
 export type TestDomicile = {
   root: string;
   catalogue: Catalogue;
+  policy: Policy;
   world: World;
   clusters: LocalClusters;
   url(region: string): string;
@@ -130,6 +132,7 @@ export async function startTestDomicile(
   return {
     root,
     catalogue,
+    policy: read.policy,
     world,
     clusters,
     url,
