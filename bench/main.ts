@@ -5,8 +5,8 @@
  * with one line of JSON.
  */
 import { parseArgs } from 'node:util';
+import { measureAirlock } from './airlock.ts';
 import { measureEnforcement } from './enforcement.ts';
-import { measureExportLag } from './export-lag.ts';
 import { measureForward } from './forward.ts';
 import { inWorld } from './measured-world.ts';
 import { measureMemory } from './memory.ts';
@@ -51,9 +51,9 @@ const measurements: Record<string, () => Promise<unknown>> = {
     inWorld({ wan: false, ...options }, (bench) =>
       measureEnforcement(bench, { rounds: rounds(5), seconds }),
     ),
-  'export-lag': () =>
+  airlock: () =>
     inWorld({ wan: false, ...options }, (bench) =>
-      measureExportLag(bench, { probes: PROBES, commitsPerSecond: COMMITS_PER_SECOND }),
+      measureAirlock(bench, { probes: PROBES, commitsPerSecond: COMMITS_PER_SECOND }),
     ),
   memory: () => inWorld({ wan: false, ...options }, measureMemory),
 };

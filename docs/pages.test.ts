@@ -43,6 +43,9 @@ function anchors(path: string): string[] {
   return [...prose(read(path)).matchAll(/^#+ (.+)$/gm)].map(([, text = '']) => anchor(text));
 }
 
+/** A dozen commands are started for their help, on a machine that may be busy. */
+const COMMANDS_MS_MAX = 60_000;
+
 describe('links', () => {
   test.each(pages)('of %s lead to files and headings that exist', (path) => {
     const dead: string[] = [];
@@ -120,47 +123,51 @@ describe('the README', () => {
     for (const [, excerpt = ''] of excerpts) expect(app).toContain(excerpt.trimEnd());
   });
 
-  test('names only commands and options that exist', () => {
-    const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
-    const help = new Map<string, string>();
-    const helpOf = (words: readonly string[]) => {
-      const asked = words.join(' ');
-      const args = ['router/main.ts', ...words, '--help'];
-      const text =
-        help.get(asked) ??
-        execFileSync(process.execPath, args, { cwd: CHECKOUT, encoding: 'utf8' });
-      help.set(asked, text);
-      return text;
-    };
-    const commands = ours.flatMap((path) => [
-      ...steps(read(path)).map(({ command }) => command),
-      ...[...read(path).matchAll(/`(npm [^`]+)`/g)].map(([, command = '']) => command),
-    ]);
-    const npm = new Set(
-      commands
-        .flatMap((command) => command.split(' && '))
-        .filter((command) => command.startsWith('npm ') && command !== 'npm ci'),
-    );
-    expect(npm.size).toBeGreaterThan(8);
-    for (const command of npm) {
-      const [, name = '', rest = ''] = /^npm (?:run )?([a-z]+)(?: -- (.+))?$/.exec(command) ?? [];
-      expect(Object.keys(scripts), command).toContain(name);
-      for (const word of scripts[name]?.split(' ') ?? []) {
-        if (word.endsWith('.ts')) expect(existsSync(join(CHECKOUT, word)), command).toBe(true);
+  test(
+    'names only commands and options that exist',
+    () => {
+      const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
+      const help = new Map<string, string>();
+      const helpOf = (words: readonly string[]) => {
+        const asked = words.join(' ');
+        const args = ['router/main.ts', ...words, '--help'];
+        const text =
+          help.get(asked) ??
+          execFileSync(process.execPath, args, { cwd: CHECKOUT, encoding: 'utf8' });
+        help.set(asked, text);
+        return text;
+      };
+      const commands = ours.flatMap((path) => [
+        ...steps(read(path)).map(({ command }) => command),
+        ...[...read(path).matchAll(/`(npm [^`]+)`/g)].map(([, command = '']) => command),
+      ]);
+      const npm = new Set(
+        commands
+          .flatMap((command) => command.split(' && '))
+          .filter((command) => command.startsWith('npm ') && command !== 'npm ci'),
+      );
+      expect(npm.size).toBeGreaterThan(8);
+      for (const command of npm) {
+        const [, name = '', rest = ''] = /^npm (?:run )?([a-z]+)(?: -- (.+))?$/.exec(command) ?? [];
+        expect(Object.keys(scripts), command).toContain(name);
+        for (const word of scripts[name]?.split(' ') ?? []) {
+          if (word.endsWith('.ts')) expect(existsSync(join(CHECKOUT, word)), command).toBe(true);
+        }
+        if (rest === '') continue;
+        const words = rest.split(' ').filter((word) => /^[a-z]+$/.test(word));
+        if (name === 'bench') {
+          // It has no help; a wrong word makes it say what there is, without measuring anything.
+          expect(measurements(), command).toEqual(expect.arrayContaining(words));
+          expect(rest.replaceAll(/--json|[a-z]+| /g, ''), command).toBe('');
+          continue;
+        }
+        const text = helpOf(name === 'start' ? ['up'] : words);
+        for (const [option] of rest.matchAll(/--[a-z-]+/g)) expect(text, command).toContain(option);
+        if (name !== 'start') expect(text, command).toContain(`Usage: domicile ${words.join(' ')}`);
       }
-      if (rest === '') continue;
-      const words = rest.split(' ').filter((word) => /^[a-z]+$/.test(word));
-      if (name === 'bench') {
-        // It has no help; a wrong word makes it say what there is, without measuring anything.
-        expect(measurements(), command).toEqual(expect.arrayContaining(words));
-        expect(rest.replaceAll(/--json|[a-z]+| /g, ''), command).toBe('');
-        continue;
-      }
-      const text = helpOf(name === 'start' ? ['up'] : words);
-      for (const [option] of rest.matchAll(/--[a-z-]+/g)) expect(text, command).toContain(option);
-      if (name !== 'start') expect(text, command).toContain(`Usage: domicile ${words.join(' ')}`);
-    }
-  });
+    },
+    COMMANDS_MS_MAX,
+  );
 });
 
 /** What `npm run bench` says there is, when it is asked for something else. */

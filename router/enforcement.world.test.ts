@@ -134,6 +134,36 @@ describe('psql as the app’s login', () => {
     expect(control).toEqual([{ user_id: 'uma' }]);
   });
 
+  test('is told when it came through a foreign edge, where that is not allowed', async () => {
+    const ask = (way: Way) =>
+      as('eu', 'reader', token('eu', 'greta', way), (sql) => sql`select domicile.subject_direct()`);
+    expect(await ask('direct')).toEqual([{ subject_direct: 'greta' }]);
+    expect(await rejectedAs(ask('through-foreign-edge'))).toBe('DM004');
+  });
+
+  test('knows a subject by one spelling only', async () => {
+    const uuid = '0198c1f2-0000-7000-8000-00000000000a';
+    const ask = (said: string, type: string) =>
+      as(
+        'eu',
+        'reader',
+        undefined,
+        (sql) => sql`select domicile.spelt_as(${said}, ${type}::regtype) as said`,
+      );
+    expect(await ask(uuid, 'uuid')).toEqual([{ said: uuid }]);
+    expect(await ask('42', 'bigint')).toEqual([{ said: '42' }]);
+    for (const [said, type] of [
+      [uuid.toUpperCase(), 'uuid'],
+      [`{${uuid}}`, 'uuid'],
+      ['greta', 'uuid'],
+      ['042', 'bigint'],
+      [' 42', 'bigint'],
+      ['99999999999999999999', 'bigint'],
+    ] as const) {
+      expect(await rejectedAs(ask(said, type)), said).toBe('DM005');
+    }
+  });
+
   test('moves no row to another subject, and empties no table', async () => {
     const steal = as(
       'eu',

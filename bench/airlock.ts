@@ -10,21 +10,21 @@ import { randomBytes } from 'node:crypto';
 import { LeasePool, type Sql, verbatim } from '../regions/postgres.ts';
 import type { Bench } from './measured-world.ts';
 
-export type ExportLag = { idle: Lags; busy: Lags & { commitsPerSecond: number } };
+export type AirlockLag = { idle: Lags; busy: Lags & { commitsPerSecond: number } };
 export type Lags = { airlock: Percentiles; direct: Percentiles };
 /** Milliseconds between the acknowledgement in us and the row in eu. */
 export type Percentiles = { p50: number; p99: number; max: number };
 
-export type ExportLagOptions = { probes: number; commitsPerSecond: number };
+export type AirlockOptions = { probes: number; commitsPerSecond: number };
 
 const LIMIT_MS = 60_000;
 /** Enough for the wanted rate at a few milliseconds a commit. */
 const LANES = 16;
 
-export async function measureExportLag(
+export async function measureAirlock(
   { world, report }: Bench,
-  { probes, commitsPerSecond }: ExportLagOptions,
-): Promise<ExportLag> {
+  { probes, commitsPerSecond }: AirlockOptions,
+): Promise<AirlockLag> {
   const us = new LeasePool(pool(world.clusters.superuser('us-a'), LANES + 1));
   const eu = new LeasePool(pool(world.clusters.superuser('eu-a'), 1));
   try {
