@@ -1,0 +1,45 @@
+/**
+ * Who may use what in the schema that the router itself brings?
+ *
+ * The whole list: a migration that adds a function or a table to `domicile` adds its line here, or
+ * nobody but a superuser can use it. What is granted and not listed is taken back by an apply.
+ */
+import type { Of } from './cluster-state.ts';
+
+export type RouterRoles = {
+  writer: string;
+  reader: string;
+  abroad: string;
+  router: string;
+  feed: string;
+};
+
+/** `public` stands for everybody. */
+type Grantee = keyof RouterRoles | 'public';
+
+const GRANTS: readonly [privilege: string, on: string, to: readonly Grantee[]][] = [
+  ['usage', 'schema domicile', ['writer', 'reader', 'router', 'feed']],
+  ['execute', 'function domicile.here()', ['public']],
+  ['execute', 'function domicile.settle(bytea, uuid)', ['writer']],
+  ['execute', 'function domicile.claim(bytea, text, uuid)', ['router']],
+  ['execute', 'function domicile.release(bytea, uuid)', ['router']],
+  ['execute', 'function domicile.pulse()', ['router']],
+  ['execute', 'procedure domicile.await_replay(pg_lsn, integer, pg_lsn)', ['reader', 'router']],
+  ['select', 'table domicile.directory', ['router']],
+  ['select', 'table domicile.pulses', ['router']],
+  ['select', 'table domicile.policies', ['router']],
+  ['select', 'table domicile.openings', ['router']],
+  ['select', 'table domicile.policy_stamp', ['router']],
+  ['execute', 'function pg_control_system()', ['router']],
+];
+
+export function grantsOnRouterSchema(roles: RouterRoles): Of<'grant'>[] {
+  return GRANTS.flatMap(([privilege, on, to]) =>
+    to.map((grantee) => ({
+      kind: 'grant' as const,
+      privilege,
+      on,
+      to: grantee === 'public' ? 'public' : roles[grantee],
+    })),
+  );
+}

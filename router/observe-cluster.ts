@@ -1,0 +1,514 @@
+/**
+ * What does a cluster hold now that bears on residency?
+ *
+ * Reads the catalogues of one running cluster into the form of `policies/cluster-state.ts`, rogue
+ * objects included, and changes nothing. Expressions come back in PostgreSQL's own words; what is
+ * wanted is put into the same words by letting the same server repeat it.
+ */
+import {
+  type ClusterState,
+  type Column,
+  type Expression,
+  objectOf,
+  stateOf,
+  type Thing,
+} from '../policies/cluster-state.ts';
+import type { AppSchema } from '../policies/desired-state.ts';
+import { DatabaseError, type LeasePool, type Sql, verbatim } from '../regions/postgres.ts';
+
+export type ObserveOptions = {
+  /** Its name in the plan. */
+  cluster: string;
+  kind: 'private' | 'airlock';
+  /** Roles that are expected; of all others only those are seen that can get around the rules. */
+  roles: ReadonlySet<string>;
+  /** Physical slots of this region's own replicas. */
+  replicaSlots: ReadonlySet<string>;
+};
+
+export type Observed = {
+  state: ClusterState;
+  /** Tables that a subscription is still copying. */
+  pending: readonly { subscription: string; table: string }[];
+};
+
+const NORMALISE_MS_MAX = 20_000;
+
+/** @throws DatabaseError when the cluster does not answer. */
+export async function observeCluster(sql: Sql, options: ObserveOptions): Promise<Observed> {
+  const things: Thing[] = [
+    ...(await roles(sql, options)),
+    ...(await settings(sql)),
+    ...(await schemasAndTables(sql)),
+    ...(await identities(sql, options)),
+    ...(await publications(sql)),
+    ...(await subscriptions(sql)),
+    ...(await slots(sql, options)),
+    ...(await grants(sql)),
+  ];
+  if (options.kind === 'private') {
+    things.push(...(await rowRules(sql)), ...(await views(sql)), ...(await openings(sql)));
+  }
+  const followed = await sql<{ subscription: string; table: string; state: string }[]>`
+    select s.subname as subscription, n.nspname || '.' || c.relname as table,
+      r.srsubstate::text as state
+    from pg_subscription s
+    join pg_subscription_rel r on r.srsubid = s.oid
+    join pg_class c on c.oid = r.srrelid
+    join pg_namespace n on n.oid = c.relnamespace
+    where s.subdbid = (select oid from pg_database where datname = current_database())`;
+  for (const { subscription, table } of followed) {
+    things.push({ kind: 'followed', subscription, table });
+  }
+  const pending = followed.filter(({ state }) => state !== 'r');
+  return { state: stateOf(things), pending };
+}
+
+/** The app's tables and sequences as this database has them. */
+export async function observeAppSchema(sql: Sql): Promise<AppSchema> {
+  const tables = new Map<string, { columns: readonly Column[]; primaryKey: readonly string[] }>();
+  for (const { name, columns, primaryKey } of await tablesOf(sql)) {
+    if (name.startsWith('app.')) tables.set(name.slice('app.'.length), { columns, primaryKey });
+  }
+  const sequences = await sql<{ name: string }[]>`
+    select n.nspname || '.' || c.relname as name
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where c.relkind = 'S' and n.nspname = 'app' order by 1`;
+  return { tables, sequences: sequences.map(({ name }) => name) };
+}
+
+/**
+ * The same state with every expression as this server repeats it. Everything is made in one
+ * transaction that is rolled back, on temporary tables, so no table in use is even locked for long.
+ */
+export async function normalised(pool: LeasePool, wanted: ClusterState): Promise<ClusterState> {
+  const repeated = new Map<string, Thing>();
+  try {
+    await pool.transaction(
+      async (sql) => {
+        for (const thing of wanted.values()) {
+          const repeatedThing = await repeatedBy(sql, thing, wanted);
+          if (repeatedThing !== undefined) repeated.set(objectOf(thing), repeatedThing);
+        }
+        throw new RollBack();
+      },
+      { timeoutMs: NORMALISE_MS_MAX },
+    );
+  } catch (error) {
+    if (!(error instanceof RollBack)) throw error;
+  }
+  return new Map([...wanted].map(([object, thing]) => [object, repeated.get(object) ?? thing]));
+}
+
+class RollBack extends Error {}
+
+let probes = 0;
+
+async function repeatedBy(
+  sql: Sql,
+  thing: Thing,
+  wanted: ClusterState,
+): Promise<Thing | undefined> {
+  switch (thing.kind) {
+    case 'constraint': {
+      const check = await repeatedCondition(sql, thing.check, thing.table, wanted);
+      return { ...thing, check };
+    }
+    case 'row policy': {
+      const probe = await probeTable(sql, thing.table, wanted);
+      await sql(
+        verbatim(
+          `create policy probe on ${probe} using (${thing.using.sql}) with check (${thing.check.sql})`,
+        ),
+      );
+      const [row] = await sql<{ using: string; check: string }[]>`
+        select pg_get_expr(polqual, polrelid) as using, pg_get_expr(polwithcheck, polrelid) as check
+        from pg_policy where polrelid = ${probe}::regclass`;
+      return {
+        ...thing,
+        using: { ...thing.using, normal: row?.using ?? '' },
+        check: { ...thing.check, normal: row?.check ?? '' },
+      };
+    }
+    case 'published': {
+      if (thing.where === undefined) return undefined;
+      return { ...thing, where: await repeatedCondition(sql, thing.where, thing.table, wanted) };
+    }
+    case 'view': {
+      const probe = `pg_temp.probe_${++probes}`;
+      await sql`savepoint probe`;
+      try {
+        await sql(verbatim(`create view ${probe} as ${thing.query.sql}`));
+      } catch (error) {
+        // One of its tables is not there yet, so whatever view there is cannot be this one.
+        if (!(error instanceof DatabaseError) || error.failure.kind !== 'rejected') throw error;
+        await sql`rollback to savepoint probe`;
+        return undefined;
+      }
+      const [row] = await sql<{ query: string }[]>`
+        select pg_get_viewdef(${probe}::regclass) as query`;
+      return { ...thing, query: { ...thing.query, normal: row?.query ?? '' } };
+    }
+    default:
+      return undefined;
+  }
+}
+
+async function repeatedCondition(
+  sql: Sql,
+  condition: Expression,
+  table: string,
+  wanted: ClusterState,
+): Promise<Expression> {
+  const probe = await probeTable(sql, table, wanted);
+  await sql(
+    verbatim(`alter table ${probe} add constraint probe check (${condition.sql}) not valid`),
+  );
+  const [row] = await sql<{ condition: string }[]>`
+    select pg_get_expr(conbin, conrelid) as condition from pg_constraint
+    where conrelid = ${probe}::regclass and conname = 'probe'`;
+  return { ...condition, normal: row?.condition ?? '' };
+}
+
+/** An empty temporary table with the columns that the real one has or will have. */
+async function probeTable(sql: Sql, table: string, wanted: ClusterState): Promise<string> {
+  const probe = `pg_temp.probe_${++probes}`;
+  const planned = wanted.get(`table ${table}`);
+  const columns =
+    planned?.kind === 'table'
+      ? planned.columns.map(({ name, type }) => `${name} ${type}`).join(', ')
+      : `like ${table}`;
+  await sql(verbatim(`create temporary table probe_${probes} (${columns})`));
+  return probe;
+}
+
+async function roles(sql: Sql, { roles: expected }: ObserveOptions): Promise<Thing[]> {
+  const rows = await sql<{ name: string; attributes: string[] }[]>`
+    select rolname::text as name, array_remove(array[
+      case when rolcanlogin then 'login' end,
+      case when rolsuper then 'superuser' end,
+      case when rolreplication then 'replication' end,
+      case when rolbypassrls then 'bypassrls' end,
+      case when rolcreaterole then 'createrole' end,
+      case when rolcreatedb then 'createdb' end], null) as attributes
+    from pg_roles where rolname !~ '^pg_' order by 1`;
+  const members = await sql<{ role: string; of: string }[]>`
+    select m.rolname::text as role, r.rolname::text as of from pg_auth_members a
+    join pg_roles m on m.oid = a.member join pg_roles r on r.oid = a.roleid
+    where m.rolname !~ '^pg_' order by 1, 2`;
+  return [
+    ...rows
+      .filter(
+        ({ name, attributes }) =>
+          expected.has(name) || attributes.some((attribute) => DANGEROUS.has(attribute)),
+      )
+      .map((row): Thing => ({ kind: 'role', ...row })),
+    ...members.map((row): Thing => ({ kind: 'membership', ...row })),
+  ];
+}
+
+const DANGEROUS = new Set(['superuser', 'replication', 'bypassrls', 'createrole']);
+
+async function settings(sql: Sql): Promise<Thing[]> {
+  const rows = await sql<{ role: string; setting: string }[]>`
+    select coalesce(r.rolname, 'everybody')::text as role, unnest(s.setconfig) as setting
+    from pg_db_role_setting s left join pg_roles r on r.oid = s.setrole
+    where s.setdatabase in (0, (select oid from pg_database where datname = current_database()))`;
+  return rows.map(({ role, setting }) => {
+    const at = setting.indexOf('=');
+    return { kind: 'setting', role, name: setting.slice(0, at), value: setting.slice(at + 1) };
+  });
+}
+
+type TableRow = {
+  name: string;
+  columns: Column[];
+  primaryKey: string[];
+  partitioned: boolean;
+  parent: string | null;
+};
+
+/** Wherever they are, so that a table beside the app's schema is seen, too. */
+async function tablesOf(sql: Sql): Promise<TableRow[]> {
+  const rows = await sql<
+    {
+      name: string;
+      column: string | null;
+      type: string;
+      not_null: boolean;
+      key_at: number | null;
+      partitioned: boolean;
+      parent: string | null;
+    }[]
+  >`
+    select n.nspname || '.' || c.relname as name, a.attname::text as column,
+      format_type(a.atttypid, a.atttypmod) as type, a.attnotnull as not_null,
+      array_position(i.indkey::int2[], a.attnum) as key_at,
+      c.relkind = 'p' as partitioned,
+      (select pn.nspname || '.' || p.relname from pg_inherits h
+        join pg_class p on p.oid = h.inhparent join pg_namespace pn on pn.oid = p.relnamespace
+        where h.inhrelid = c.oid and c.relispartition) as parent
+    from pg_class c
+    join pg_namespace n on n.oid = c.relnamespace
+    left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+    left join pg_index i on i.indrelid = c.oid and i.indisprimary
+    where c.relkind in ('r', 'p', 'f', 'm') and c.relpersistence <> 't'
+      and n.nspname !~ '^pg_'
+      and n.nspname not in ('information_schema', 'domicile', 'domicile_migrations')
+    order by 1, a.attnum`;
+  const tables = new Map<string, TableRow>();
+  for (const { name, column, type, not_null, key_at, partitioned, parent } of rows) {
+    const table = tables.get(name) ?? { name, columns: [], primaryKey: [], partitioned, parent };
+    if (column !== null) table.columns.push({ name: column, type, notNull: not_null });
+    if (column !== null && key_at !== null) table.primaryKey[key_at] = column;
+    tables.set(name, table);
+  }
+  // Positions in an index count from 0 or 1, depending on the type; only their order matters.
+  for (const table of tables.values()) table.primaryKey = Object.values(table.primaryKey);
+  return [...tables.values()];
+}
+
+async function schemasAndTables(sql: Sql): Promise<Thing[]> {
+  const schemas = await sql<{ name: string }[]>`
+    select nspname::text as name from pg_namespace
+    where nspname in ('app', 'mirror', 'domicile') or nspname like 'mirror\\_%'`;
+  const tables = await tablesOf(sql);
+  const inApp = (parent: string | null) => parent?.startsWith('app.') === true;
+  return [
+    ...schemas.map(({ name }): Thing => ({ kind: 'schema', name })),
+    ...tables
+      // An app may cut its own tables into partitions; the whole is what the policy names.
+      .filter(({ name, parent }) => !(inApp(parent) && name.startsWith('app.')))
+      .map(
+        ({ name, columns, primaryKey, partitioned, parent }): Thing => ({
+          kind: 'table',
+          name,
+          columns,
+          primaryKey,
+          part:
+            parent !== null
+              ? { of: parent }
+              : partitioned && primaryKey.length === 0
+                ? 'parent'
+                : undefined,
+        }),
+      ),
+  ];
+}
+
+async function identities(sql: Sql, { kind }: ObserveOptions): Promise<Thing[]> {
+  const rows = await sql<{ table: string; identity: string; columns: string[] | null }[]>`
+    select n.nspname || '.' || c.relname as table, c.relreplident::text as identity,
+      (select array_agg(a.attname::text order by a.attname) from pg_index i
+        join pg_attribute a on a.attrelid = c.oid and a.attnum = any (i.indkey)
+        where i.indrelid = c.oid and i.indisreplident and i.indisvalid) as columns
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where c.relkind in ('r', 'p') and not (c.relkind = 'p' and ${kind === 'airlock'})
+      and (n.nspname = 'app' or n.nspname || '.' || c.relname = 'domicile.directory'
+        or (${kind === 'airlock'} and n.nspname like 'mirror\\_%'))
+      and not (c.relispartition and n.nspname = 'app')`;
+  return rows.map(({ table, identity, columns }) => ({
+    kind: 'identity',
+    table,
+    columns:
+      identity === 'd' ? 'primary key' : identity === 'i' && columns !== null ? columns : 'other',
+  }));
+}
+
+/** Constraints, row security and its policies on the app's tables. */
+async function rowRules(sql: Sql): Promise<Thing[]> {
+  const constraints = await sql<
+    { table: string; name: string; check: string; enforced: boolean }[]
+  >`
+    select n.nspname || '.' || c.relname as table, k.conname::text as name,
+      pg_get_expr(k.conbin, k.conrelid) as check,
+      coalesce((to_jsonb(k) ->> 'conenforced')::boolean, true) as enforced
+    from pg_constraint k
+    join pg_class c on c.oid = k.conrelid
+    join pg_namespace n on n.oid = c.relnamespace
+    where k.contype = 'c' and n.nspname = 'app' and not c.relispartition
+      and k.conname like 'domicile\\_%'`;
+  const security = await sql<{ table: string; enabled: boolean; forced: boolean }[]>`
+    select n.nspname || '.' || c.relname as table, c.relrowsecurity as enabled,
+      c.relforcerowsecurity as forced
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where c.relkind in ('r', 'p') and n.nspname = 'app' and not c.relispartition`;
+  const policies = await sql<
+    { table: string; name: string; using: string | null; check: string | null; scope: string }[]
+  >`
+    select n.nspname || '.' || c.relname as table, p.polname::text as name,
+      pg_get_expr(p.polqual, p.polrelid) as using,
+      pg_get_expr(p.polwithcheck, p.polrelid) as check,
+      case when p.polpermissive then 'permissive' else 'restrictive' end || ', ' ||
+      case p.polcmd when '*' then 'all commands' when 'r' then 'select' when 'a' then 'insert'
+        when 'w' then 'update' else 'delete' end || ', ' ||
+      (select string_agg(case when role = 0 then 'public' else role::regrole::text end, ' and ')
+        from unnest(p.polroles) as role) as scope
+    from pg_policy p
+    join pg_class c on c.oid = p.polrelid
+    join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = 'app'`;
+  return [
+    ...constraints.map(
+      ({ check, ...row }): Thing => ({ kind: 'constraint', ...row, check: seen(check) }),
+    ),
+    ...security.map((row): Thing => ({ kind: 'row security', ...row })),
+    ...policies.map(
+      ({ using, check, ...row }): Thing => ({
+        kind: 'row policy',
+        ...row,
+        using: seen(using ?? 'true'),
+        check: seen(check ?? using ?? 'true'),
+      }),
+    ),
+  ];
+}
+
+async function views(sql: Sql): Promise<Thing[]> {
+  const rows = await sql<{ name: string; query: string; columns: string[] }[]>`
+    select n.nspname || '.' || c.relname as name, pg_get_viewdef(c.oid) as query,
+      array(select a.attname::text from pg_attribute a
+        where a.attrelid = c.oid and a.attnum > 0 order by a.attnum) as columns
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where c.relkind = 'v' and n.nspname = 'mirror'`;
+  return rows.map(({ name, query, columns }) => ({
+    kind: 'view',
+    name,
+    query: seen(query),
+    columns,
+  }));
+}
+
+async function publications(sql: Sql): Promise<Thing[]> {
+  const found = await sql<
+    { name: string; operations: string[]; all: boolean; schemas: string[] | null; root: boolean }[]
+  >`
+    select p.pubname::text as name, p.puballtables as all, p.pubviaroot as root,
+      array_remove(array[
+        case when p.pubinsert then 'insert' end, case when p.pubupdate then 'update' end,
+        case when p.pubdelete then 'delete' end, case when p.pubtruncate then 'truncate' end],
+        null) as operations,
+      (select array_agg(n.nspname::text order by 1) from pg_publication_namespace s
+        join pg_namespace n on n.oid = s.pnnspid where s.pnpubid = p.oid) as schemas
+    from pg_publication p`;
+  const published = await sql<
+    { publication: string; table: string; columns: string[] | null; where: string | null }[]
+  >`
+    select p.pubname::text as publication, n.nspname || '.' || c.relname as table,
+      (select array_agg(a.attname::text order by a.attname) from pg_attribute a
+        where a.attrelid = r.prrelid and a.attnum = any (r.prattrs::int2[])) as columns,
+      pg_get_expr(r.prqual, r.prrelid) as where
+    from pg_publication p
+    join pg_publication_rel r on r.prpubid = p.oid
+    join pg_class c on c.oid = r.prrelid
+    join pg_namespace n on n.oid = c.relnamespace`;
+  return [
+    ...found.map(({ name, operations, all, schemas, root }): Thing => {
+      const tables = all
+        ? 'all tables'
+        : schemas === null
+          ? 'named tables only'
+          : `all tables of ${schemas.join(', ')}`;
+      const options = `${operations.join(', ')}; ${tables}${root ? '; through the root' : ''}`;
+      return { kind: 'publication', name, options };
+    }),
+    ...published.map(
+      ({ publication, table, columns, where }): Thing => ({
+        kind: 'published',
+        publication,
+        table,
+        columns: columns ?? undefined,
+        where: where === null ? undefined : seen(where),
+      }),
+    ),
+  ];
+}
+
+async function subscriptions(sql: Sql): Promise<Thing[]> {
+  const rows = await sql<
+    {
+      name: string;
+      connection: string;
+      publications: string[];
+      slot: string | null;
+      options: string;
+    }[]
+  >`
+    select s.subname::text as name, s.subconninfo as connection,
+      s.subpublications as publications, s.subslotname::text as slot,
+      concat_ws(', ',
+        case when s.subenabled then 'enabled' else 'disabled' end,
+        case when s.subfailover then 'failover' end,
+        'origin ' || s.suborigin, 'synchronous_commit ' || s.subsynccommit,
+        case when s.subbinary then 'binary' end,
+        case when s.subtwophasestate <> 'd' then 'two-phase' end,
+        case when s.subdisableonerr then 'disabled on error' end,
+        case when d.datname <> current_database() then 'in database ' || d.datname end) as options
+    from pg_subscription s join pg_database d on d.oid = s.subdbid`;
+  return rows.map(({ slot, ...row }) => ({
+    kind: 'subscription',
+    ...row,
+    slot: slot ?? 'none',
+  }));
+}
+
+async function slots(sql: Sql, { cluster, replicaSlots }: ObserveOptions): Promise<Thing[]> {
+  const rows = await sql<{ name: string; type: string; definition: string; worker: boolean }[]>`
+    select slot_name::text as name, slot_type as type,
+      concat_ws(', ', concat_ws(' ', slot_type, plugin), case when failover then 'failover' end,
+        case when wal_status = 'lost' or conflicting then 'lost' end,
+        case when database <> current_database() then 'in database ' || database end) as definition,
+      -- A table's first copy uses a slot for as long as it takes.
+      active and slot_name ~ '^pg_[0-9]+_sync_[0-9]+_[0-9]+$' as worker
+    from pg_replication_slots where not temporary and not synced`;
+  return rows
+    .filter(({ name, type, worker }) => !worker && !(type === 'physical' && replicaSlots.has(name)))
+    .map(({ name, definition }) => ({ kind: 'slot', name, node: cluster, definition }));
+}
+
+async function grants(sql: Sql): Promise<Thing[]> {
+  const rows = await sql<{ privilege: string; on: string; to: string }[]>`
+    with granted as (
+      select 'schema ' || nspname as on, nspowner as owner, nspacl as acl, nspname as schema
+      from pg_namespace
+      union all
+      select case c.relkind when 'S' then 'sequence ' else 'table ' end
+          || n.nspname || '.' || c.relname, c.relowner, c.relacl, n.nspname
+      from pg_class c join pg_namespace n on n.oid = c.relnamespace
+      where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+      union all
+      select 'column ' || a.attname || ' of ' || n.nspname || '.' || c.relname,
+        c.relowner, a.attacl, n.nspname
+      from pg_attribute a join pg_class c on c.oid = a.attrelid
+      join pg_namespace n on n.oid = c.relnamespace
+      where a.attacl is not null
+      union all
+      select case p.prokind when 'p' then 'procedure ' else 'function ' end
+          || replace(p.oid::regprocedure::text, ',', ', '),
+        p.proowner, coalesce(p.proacl, acldefault('f', p.proowner)), n.nspname
+      from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+      -- An app's own functions run with the rights of their caller, unless they say otherwise.
+      where n.nspname = 'domicile' or p.prosecdef
+        or (n.nspname = 'pg_catalog' and p.proacl is not null)
+    )
+    select lower(a.privilege_type) || case when a.is_grantable then ' with grant option' else '' end
+        as privilege,
+      g.on, coalesce(r.rolname::text, 'public') as to
+    from granted g, aclexplode(g.acl) a left join pg_roles r on r.oid = a.grantee
+    where a.grantee <> g.owner
+      and g.schema not in ('information_schema', 'pg_toast')
+      and case when g.schema in ('pg_catalog', 'public')
+        then r.rolname is not null and r.rolname !~ '^pg_' else true end
+    order by 2, 3, 1`;
+  return rows.map((row) => ({ kind: 'grant', ...row }));
+}
+
+async function openings(sql: Sql): Promise<Thing[]> {
+  const rows = await sql<{ name: string; home: string }[]>`
+    select name, home from domicile.openings`;
+  return rows.map((row) => ({ kind: 'opening', ...row }));
+}
+
+function seen(text: string): Expression {
+  return { sql: text, normal: text };
+}

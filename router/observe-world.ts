@@ -1,0 +1,264 @@
+/**
+ * How does every cluster differ from what the policy wants?
+ *
+ * Looks at all clusters at once, derives what each must hold, and lets each server put that into its
+ * own words. Nothing is changed. The plan, the apply and the audit all look through here.
+ */
+import { createHash } from 'node:crypto';
+import {
+  type ClusterName,
+  type ClusterState,
+  compareStates,
+  type Difference,
+  definitionOf,
+} from '../policies/cluster-state.ts';
+import {
+  type AppSchema,
+  airlockFor,
+  airlocksOf,
+  connectionName,
+  desiredState,
+  FEED_ROLE,
+  peerRole,
+  publicationOut,
+  subscriptionFrom,
+} from '../policies/desired-state.ts';
+import { type Plan, plan, type RecordedVersions } from '../policies/plan.ts';
+import type { Policy } from '../policies/policy.ts';
+import type { Catalogue, RegionId } from '../regions/catalogue.ts';
+import { normalised, type Observed, observeAppSchema, observeCluster } from './observe-cluster.ts';
+import { type Operator, OperatorError, Session } from './operator.ts';
+import { LOGINS } from './region-database.ts';
+
+export type WorldView = {
+  wanted: ReadonlyMap<ClusterName, ClusterState>;
+  found: ReadonlyMap<ClusterName, ClusterState>;
+  plan: Plan;
+  /** Of the policy's text and everything that was seen: the same plan for the same hash. */
+  hash: string;
+  versions: ReadonlyMap<RegionId, VersionRow[]>;
+};
+
+export type VersionRow = { version: number; sha256: string; inForce: boolean };
+
+/** The names under which passwords are kept. */
+export const feedPassword = (region: RegionId) => `feed of ${region}`;
+export const peerPassword = (airlock: RegionId, peer: RegionId) =>
+  `airlock of ${airlock} for ${peer}`;
+export const edgePassword = (region: RegionId) => `edge of ${region}`;
+
+/**
+ * Every object of every cluster that is not as the policy wants it: missing, different, or there
+ * without being wanted. @throws OperatorError when a cluster cannot be looked at.
+ */
+export async function differences(
+  operator: Operator,
+  policy: Policy,
+  catalogue: Catalogue = operator.catalogue,
+): Promise<Difference[]> {
+  const session = new Session({ ...operator, catalogue });
+  try {
+    const { wanted, found } = await observeStates(session, policy);
+    return compareStates(wanted, found);
+  } finally {
+    await session.close();
+  }
+}
+
+/** @throws OperatorError when a cluster cannot be looked at, or the policy does not fit the tables. */
+export async function observeWorld(
+  session: Session,
+  policy: Policy,
+  text: string,
+): Promise<WorldView> {
+  const { catalogue } = session.operator;
+  const { wanted, found, pending } = await observeStates(session, policy);
+  const versions = new Map<RegionId, VersionRow[]>();
+  const remains = new Map<ClusterName, string[]>();
+  await Promise.all(
+    [...catalogue.regions.keys()].map(async (region) => {
+      versions.set(region, await recordedVersions(session, region));
+      for (const { cluster, what } of await withdrawnAndThere(session, region)) {
+        remains.set(cluster, [...(remains.get(cluster) ?? []), what]);
+      }
+    }),
+  );
+  const digest = sha256(text);
+  const planned = plan({
+    policy,
+    catalogue,
+    wanted,
+    found,
+    pending,
+    versions: new Map(
+      [...catalogue.regions.keys()].map((region) => [region, recorded(versions.get(region) ?? [])]),
+    ),
+    sameText: (region) =>
+      versions
+        .get(region)
+        ?.some(({ version, sha256: known }) => version === policy.version && known === digest) ===
+      true,
+    remains,
+  });
+  return { wanted, found, plan: planned, versions, hash: hashOf(digest, found, versions) };
+}
+
+type States = {
+  wanted: Map<ClusterName, ClusterState>;
+  found: Map<ClusterName, ClusterState>;
+  pending: Map<ClusterName, Observed['pending']>;
+};
+
+async function observeStates(session: Session, policy: Policy): Promise<States> {
+  const { operator } = session;
+  const { catalogue, installed } = operator;
+  const schemas = new Map<RegionId, AppSchema>();
+  const [connections] = await Promise.all([
+    connectionsOf(session),
+    ...[...catalogue.regions.keys()].map(async (region) => {
+      schemas.set(region, await session.on(region, observeAppSchema));
+    }),
+  ]);
+  const desired = desire({
+    policy,
+    catalogue,
+    schemas,
+    logins: LOGINS,
+    installed,
+    connections,
+    enforcementOf: () => undefined,
+  });
+  const states: States = { wanted: new Map(), found: new Map(), pending: new Map() };
+  await Promise.all(
+    [...desired].map(async ([cluster, state]) => {
+      const [wanted, { state: found, pending }] = await Promise.all([
+        normalised(await session.pool(cluster), state),
+        observeOne(session, cluster, state),
+      ]);
+      states.wanted.set(cluster, wanted);
+      states.found.set(cluster, found);
+      states.pending.set(cluster, pending);
+    }),
+  );
+  // Whoever answered first must not decide the order.
+  const ordered = <T>(map: ReadonlyMap<string, T>) =>
+    new Map([...desired.keys()].flatMap((name) => entry(map, name)));
+  return {
+    wanted: ordered(states.wanted),
+    found: ordered(states.found),
+    pending: ordered(states.pending),
+  };
+}
+
+function entry<T>(map: ReadonlyMap<string, T>, name: string): [string, T][] {
+  const value = map.get(name);
+  return value === undefined ? [] : [[name, value]];
+}
+
+/** What the tables do not allow is for a person to mend, so it is said in words. */
+function desire(input: Parameters<typeof desiredState>[0]): ReturnType<typeof desiredState> {
+  try {
+    return desiredState(input);
+  } catch (error) {
+    if (error instanceof RangeError) throw new OperatorError(error.message);
+    throw error;
+  }
+}
+
+async function observeOne(
+  session: Session,
+  cluster: ClusterName,
+  wanted: ClusterState,
+): Promise<Observed> {
+  const { catalogue, slotOfNode } = session.operator;
+  const nodes = catalogue.regions.get(session.regionOf(cluster))?.nodes ?? [];
+  const roles = [...wanted.values()].flatMap((thing) =>
+    thing.kind === 'role' ? [thing.name] : [],
+  );
+  return session.on(cluster, (sql) =>
+    observeCluster(sql, {
+      cluster,
+      kind: catalogue.regions.has(cluster) ? 'private' : 'airlock',
+      roles: new Set(roles),
+      replicaSlots: new Set(nodes.map(({ name }) => slotOfNode(name))),
+    }),
+  );
+}
+
+/** How each subscriber reaches its publisher. The password is in a file that its server reads. */
+async function connectionsOf(session: Session): Promise<Map<string, string>> {
+  const { catalogue, passfile, password, link } = session.operator;
+  const connections = new Map<string, string>();
+  for (const { id, database } of catalogue.regions.values()) {
+    for (const airlock of airlocksOf(id, catalogue)) {
+      const to = link(id, await session.nodeOf(id));
+      const file = await passfile(`${airlock.name}.feed`, [
+        { to, user: FEED_ROLE, password: password(feedPassword(id)) },
+      ]);
+      const name = connectionName(airlock.name, publicationOut(airlock.name));
+      connections.set(name, conninfo(to, database, FEED_ROLE, file));
+    }
+    for (const peer of catalogue.regions.values()) {
+      if (peer.id === id) continue;
+      const user = peerRole(id);
+      const to = link(id, airlockFor(peer.id, id, catalogue));
+      const file = await passfile(`${id}.from-${peer.id}`, [
+        { to, user, password: password(peerPassword(peer.id, id)) },
+      ]);
+      const name = connectionName(id, subscriptionFrom(peer.id));
+      connections.set(name, conninfo(to, peer.database, user, file));
+    }
+  }
+  return connections;
+}
+
+function conninfo(
+  to: { host: string; port: number },
+  database: string,
+  user: string,
+  passfile: string,
+): string {
+  return `host=${to.host} port=${to.port} dbname=${database} user=${user} passfile=${passfile} connect_timeout=5`;
+}
+
+async function recordedVersions(session: Session, region: RegionId): Promise<VersionRow[]> {
+  return session.on(
+    region,
+    (sql) => sql<VersionRow[]>`
+      select version, sha256, in_force_at is not null as "inForce"
+      from domicile.policies order by version`,
+  );
+}
+
+async function withdrawnAndThere(session: Session, region: RegionId) {
+  return session.on(
+    region,
+    (sql) => sql<{ cluster: string; what: string }[]>`
+      select cluster, what from domicile.withdrawals
+      where off_disk_since is null order by cluster, what`,
+  );
+}
+
+function recorded(rows: readonly VersionRow[]): RecordedVersions {
+  const inForce = rows.filter((row) => row.inForce).map(({ version }) => version);
+  return {
+    inForce: inForce.length === 0 ? undefined : Math.max(...inForce),
+    recorded: rows.map(({ version }) => version),
+  };
+}
+
+export function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}
+
+function hashOf(
+  digest: string,
+  found: ReadonlyMap<ClusterName, ClusterState>,
+  versions: ReadonlyMap<RegionId, VersionRow[]>,
+): string {
+  const seen = [...found].map(([cluster, state]) => [
+    cluster,
+    [...state].map(([object, thing]) => [object, definitionOf(thing)]).sort(),
+  ]);
+  return sha256(JSON.stringify([digest, seen, [...versions].sort()]));
+}
