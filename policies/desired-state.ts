@@ -10,7 +10,13 @@
  *
  * How to get from what there is to this is the matter of `plan.ts`.
  */
-import type { Catalogue, NodeAddress, RegionId } from '../regions/catalogue.ts';
+import {
+  type Airlock,
+  airlockFor,
+  type Catalogue,
+  type Region,
+  type RegionId,
+} from '../regions/catalogue.ts';
 import {
   type ClusterName,
   type ClusterState,
@@ -22,6 +28,7 @@ import {
   type TableShape,
   type Thing,
 } from './cluster-state.ts';
+import { enforcementOf } from './enforcement.ts';
 import {
   type Constant,
   exportsOf,
@@ -32,19 +39,11 @@ import {
 } from './policy.ts';
 import { grantsOnRouterSchema } from './router-grants.ts';
 
-export type Airlock = NodeAddress & { peers: readonly RegionId[] };
-
 /** The logins of a region's edges, by what they are for. */
 export type Logins = { writer: string; reader: string; abroad: string; router: string };
 
 /** The app's own schema in one region, as the database has it. */
 export type AppSchema = { tables: Shapes; sequences: readonly string[] };
-
-/** What PostgreSQL enforces on a subject table by itself. */
-export type Enforcement = {
-  constraint: { name: string; expression: string };
-  policies: readonly { name: string; using: string; check: string }[];
-};
 
 export type Installed = Readonly<
   Record<'private' | 'airlock', ReadonlyMap<string, readonly string[]>>
@@ -60,31 +59,29 @@ export type DesiredInput = {
   installed: Installed;
   /** How each subscriber reaches its publisher, by `connectionName`. */
   connections: ReadonlyMap<string, string>;
-  enforcementOf: (table: SubjectTable, shape: TableShape) => Enforcement | undefined;
 };
 
 export const FEED_ROLE = 'domicile_feed';
-/** Publication on the private primary, its slot, and the airlock's subscription to it. */
+export const FEED_ATTRIBUTES = ['login', 'replication', 'bypassrls'] as const;
+export const PEER_ATTRIBUTES = ['login', 'replication'] as const;
+/** On the private primary. Names of airlocks are spelt like region ids. */
 export const publicationOut = (airlock: string) => `domicile_out_${identifier(airlock)}`;
-/** Publication on an airlock for one peer, and the slot of that peer's subscription. */
+/** On the airlock; the slot that the private primary keeps for it has the same name. */
+export const subscriptionHome = (airlock: string) => `domicile_home_${identifier(airlock)}`;
+/** On an airlock, for one peer; the slot of that peer's subscription has the same name. */
 export const publicationTo = (peer: RegionId) => `domicile_to_${identifier(peer)}`;
 export const subscriptionFrom = (peer: RegionId) => `domicile_from_${identifier(peer)}`;
 export const peerRole = (peer: RegionId) => `domicile_peer_${identifier(peer)}`;
 export const connectionName = (cluster: ClusterName, subscription: string) =>
   `${cluster} ${subscription}`;
 
-/** The airlocks of a region and whom each one serves. */
 export function airlocksOf(region: RegionId, catalogue: Catalogue): readonly Airlock[] {
-  const found = catalogue.regions.get(region);
-  if (found === undefined) throw new RangeError(`no region ${region}`);
-  const peers = [...catalogue.regions.keys()].filter((id) => id !== region);
-  return [{ ...found.airlock, peers }];
+  return regionOf(region, catalogue).airlocks;
 }
 
-/** The airlock of `region` that serves `peer`. */
-export function airlockFor(region: RegionId, peer: RegionId, catalogue: Catalogue): Airlock {
-  const found = airlocksOf(region, catalogue).find(({ peers }) => peers.includes(peer));
-  if (found === undefined) throw new RangeError(`no airlock of ${region} serves ${peer}`);
+function regionOf(region: RegionId, { regions }: Catalogue): Region {
+  const found = regions.get(region);
+  if (found === undefined) throw new RangeError(`no region ${region}`);
   return found;
 }
 
@@ -119,7 +116,8 @@ function privateThings(input: DesiredInput, here: RegionId): Thing[] {
   const peers = [...catalogue.regions.keys()].filter((id) => id !== here);
   const things: Thing[] = [
     ...roles(installed.private),
-    { kind: 'role', name: FEED_ROLE, attributes: ['login', 'replication'] },
+    // The first copy of a table is a query, and row security would hold it to one subject's rows.
+    { kind: 'role', name: FEED_ROLE, attributes: FEED_ATTRIBUTES },
     ...[writer, reader, abroad, router].map(
       (name): Thing => ({ kind: 'role', name, attributes: ['login'] }),
     ),
@@ -158,7 +156,7 @@ function privateThings(input: DesiredInput, here: RegionId): Thing[] {
       continue;
     }
     const columns = homeIdentity(input, here, table.name);
-    things.push({ kind: 'identity', table: name, columns }, ...enforcement(input, table, shape));
+    things.push({ kind: 'identity', table: name, columns }, ...enforcement(table, shape));
     for (const mirror of table.mirrors) {
       things.push(viewOf(input, mirror, table.name, here));
       things.push(...grants('select', `table mirror.${mirror.as}`, [writer, reader, abroad]));
@@ -175,13 +173,18 @@ function privateThings(input: DesiredInput, here: RegionId): Thing[] {
       { kind: 'publication', name: publication, options: PUBLICATION_OPTIONS },
       ...published,
       ...published.flatMap(({ table }) => grants('select', `table ${table}`, [FEED_ROLE])),
-      { kind: 'slot', name: publication, node: here, definition: 'logical pgoutput, failover' },
+      {
+        kind: 'slot',
+        name: subscriptionHome(airlock.name),
+        node: here,
+        definition: 'logical pgoutput, failover',
+      },
     );
   }
 
   for (const peer of peers) {
     const schema = mirrorSchema(peer);
-    const airlock = airlockFor(peer, here, catalogue);
+    const airlock = airlockFor(regionOf(peer, catalogue), here);
     things.push({ kind: 'schema', name: schema });
     for (const leaving of tablesLeaving(policy, peer, [here])) {
       const shape = narrowed(shapeOf(input, peer, leaving.table), leaving.columns);
@@ -218,7 +221,7 @@ function airlockThings(input: DesiredInput, here: RegionId, airlock: Airlock): T
   const schema = mirrorSchema(here);
   const owned = referenceTables(policy).filter(({ owner }) => owner === here);
   const leaving = tablesLeaving(policy, here, airlock.peers);
-  const subscription = publicationOut(airlock.name);
+  const subscription = subscriptionHome(airlock.name);
   const things: Thing[] = [
     ...roles(installed.airlock),
     ...['app', 'domicile', schema].map((name): Thing => ({ kind: 'schema', name })),
@@ -227,7 +230,7 @@ function airlockThings(input: DesiredInput, here: RegionId, airlock: Airlock): T
       kind: 'subscription',
       name: subscription,
       connection: connectionOf(input, airlock.name, subscription),
-      publications: [subscription],
+      publications: [publicationOut(airlock.name)],
       slot: subscription,
       options: SUBSCRIPTION.fromHome,
     },
@@ -259,7 +262,7 @@ function airlockThings(input: DesiredInput, here: RegionId, airlock: Airlock): T
     const published = publishedTo(input, here, airlock, peer);
     const schemas = new Set(published.map(({ table }) => table.split('.', 1)[0] ?? ''));
     things.push(
-      { kind: 'role', name: role, attributes: ['login', 'replication'] },
+      { kind: 'role', name: role, attributes: PEER_ATTRIBUTES },
       { kind: 'publication', name: publication, options: PUBLICATION_OPTIONS },
       ...published,
       ...[...schemas].flatMap((name) => grants('usage', `schema ${name}`, [role])),
@@ -494,13 +497,9 @@ export function mirrorView(
   };
 }
 
-function enforcement(input: DesiredInput, table: SubjectTable, shape: TableShape): Thing[] {
+function enforcement(table: SubjectTable, shape: TableShape): Thing[] {
   const name = `app.${table.name}`;
-  const wanted = input.enforcementOf(table, shape);
-  if (wanted === undefined) {
-    return [{ kind: 'row security', table: name, enabled: false, forced: false }];
-  }
-  const { constraint, policies } = wanted;
+  const { constraint, policies } = enforcementOf(table, shape);
   return [
     {
       kind: 'constraint',

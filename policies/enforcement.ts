@@ -7,7 +7,7 @@
  * connection see and change only the rows of the subject that the edge has entered on it.
  * The functions are in `regions/schema/0002-enforcement.sql`.
  */
-import type { Column, TableShape } from './airlock.ts';
+import type { Column, TableShape } from './cluster-state.ts';
 import type { SubjectTable } from './policy.ts';
 
 /** The constraint's name on every subject table; refusals and the audit know it. */

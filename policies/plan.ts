@@ -24,7 +24,6 @@ import {
   type Thing,
 } from './cluster-state.ts';
 import {
-  airlockFor,
   airlocksOf,
   FEED_ROLE,
   mirrorSchema,
@@ -34,6 +33,7 @@ import {
   publicationTo,
   subjectTables,
   subscriptionFrom,
+  subscriptionHome,
 } from './desired-state.ts';
 import type { Policy } from './policy.ts';
 
@@ -946,19 +946,18 @@ function hopsOf(catalogue: Catalogue): Hop[] {
   const second: Hop[] = [];
   for (const home of catalogue.regions.keys()) {
     for (const airlock of airlocksOf(home, catalogue)) {
-      const name = publicationOut(airlock.name);
+      const name = subscriptionHome(airlock.name);
       const hop: Hop = {
         home,
         from: home,
         to: airlock.name,
-        publication: name,
+        publication: publicationOut(airlock.name),
         subscription: name,
         slot: name,
         before: undefined,
       };
       first.push(hop);
       for (const peer of airlock.peers) {
-        if (airlockFor(home, peer, catalogue).name !== airlock.name) continue;
         const publication = publicationTo(peer);
         second.push({
           home,

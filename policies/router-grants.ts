@@ -20,7 +20,11 @@ type Grantee = keyof RouterRoles | 'public';
 const GRANTS: readonly [privilege: string, on: string, to: readonly Grantee[]][] = [
   ['usage', 'schema domicile', ['writer', 'reader', 'router', 'feed']],
   ['execute', 'function domicile.here()', ['public']],
-  ['execute', 'function domicile.settle(bytea, uuid)', ['writer']],
+  ['execute', 'function domicile.settle(bytea, uuid, text, text, text, integer)', ['writer']],
+  ['execute', 'function domicile.at_home(text)', ['writer']],
+  ['execute', 'function domicile.subject()', ['reader', 'writer']],
+  ['execute', 'function domicile.subject_direct()', ['reader', 'writer']],
+  ['execute', 'function domicile.spelt_as(text, regtype)', ['reader', 'writer']],
   ['execute', 'function domicile.claim(bytea, text, uuid)', ['router']],
   ['execute', 'function domicile.release(bytea, uuid)', ['router']],
   ['execute', 'function domicile.pulse()', ['router']],

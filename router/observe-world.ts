@@ -14,20 +14,20 @@ import {
 } from '../policies/cluster-state.ts';
 import {
   type AppSchema,
-  airlockFor,
   airlocksOf,
   connectionName,
   desiredState,
   FEED_ROLE,
   peerRole,
-  publicationOut,
   subscriptionFrom,
+  subscriptionHome,
 } from '../policies/desired-state.ts';
 import { type Plan, plan, type RecordedVersions } from '../policies/plan.ts';
 import type { Policy } from '../policies/policy.ts';
-import type { Catalogue, RegionId } from '../regions/catalogue.ts';
+import { airlockFor, type Catalogue, type RegionId } from '../regions/catalogue.ts';
 import { normalised, type Observed, observeAppSchema, observeCluster } from './observe-cluster.ts';
 import { type Operator, OperatorError, Session } from './operator.ts';
+import { feedPassword, peerPassword } from './password-names.ts';
 import { LOGINS } from './region-database.ts';
 
 export type WorldView = {
@@ -40,12 +40,6 @@ export type WorldView = {
 };
 
 export type VersionRow = { version: number; sha256: string; inForce: boolean };
-
-/** The names under which passwords are kept. */
-export const feedPassword = (region: RegionId) => `feed of ${region}`;
-export const peerPassword = (airlock: RegionId, peer: RegionId) =>
-  `airlock of ${airlock} for ${peer}`;
-export const edgePassword = (region: RegionId) => `edge of ${region}`;
 
 /**
  * Every object of every cluster that is not as the policy wants it: missing, different, or there
@@ -126,7 +120,6 @@ async function observeStates(session: Session, policy: Policy): Promise<States> 
     logins: LOGINS,
     installed,
     connections,
-    enforcementOf: () => undefined,
   });
   const states: States = { wanted: new Map(), found: new Map(), pending: new Map() };
   await Promise.all(
@@ -195,13 +188,13 @@ async function connectionsOf(session: Session): Promise<Map<string, string>> {
       const file = await passfile(`${airlock.name}.feed`, [
         { to, user: FEED_ROLE, password: password(feedPassword(id)) },
       ]);
-      const name = connectionName(airlock.name, publicationOut(airlock.name));
+      const name = connectionName(airlock.name, subscriptionHome(airlock.name));
       connections.set(name, conninfo(to, database, FEED_ROLE, file));
     }
     for (const peer of catalogue.regions.values()) {
       if (peer.id === id) continue;
       const user = peerRole(id);
-      const to = link(id, airlockFor(peer.id, id, catalogue));
+      const to = link(id, airlockFor(peer, id));
       const file = await passfile(`${id}.from-${peer.id}`, [
         { to, user, password: password(peerPassword(peer.id, id)) },
       ]);

@@ -7,49 +7,37 @@
  */
 import { createHash } from 'node:crypto';
 import {
-  alterPublication,
-  createPublication,
-  type Exit,
-  type Publication,
+  FEED_ATTRIBUTES,
+  FEED_ROLE,
+  PEER_ATTRIBUTES,
   peerRole,
-  publicationOut,
-  publicationTo,
-  type RegionSql,
-  regionSql,
-  type Shapes,
-  subscriptionFrom,
-  subscriptionHome,
-} from '../policies/airlock.ts';
-import { enforcementOf } from '../policies/enforcement.ts';
-import { exportsOf, type Policy } from '../policies/policy.ts';
+} from '../policies/desired-state.ts';
+import { attributesText } from '../policies/plan.ts';
+import type { Policy } from '../policies/policy.ts';
+import { readPolicy } from '../policies/read-policy.ts';
+import type { Region, RegionId } from '../regions/catalogue.ts';
+import { type Endpoint, runScript, type Sql, verbatim } from '../regions/postgres.ts';
+import { formatComplaint } from '../regions/yaml-complaint.ts';
+import { type Applied, applyPolicy } from './apply-plan.ts';
+import { type Operator, OperatorError, Session } from './operator.ts';
 import {
-  type Airlock,
-  airlockFor,
-  type Catalogue,
-  type NodeAddress,
-  type Region,
-  type RegionId,
-} from '../regions/catalogue.ts';
-import { type Endpoint, LeasePool, runScript, type Sql, verbatim } from '../regions/postgres.ts';
+  edgePassword,
+  feedPassword,
+  keyFrom,
+  peerPassword,
+  subjectKeyName,
+} from './password-names.ts';
 import { LOGINS } from './region-database.ts';
 import { hmacPads } from './subject-token.ts';
 
 export type ProvisionOptions = {
-  catalogue: Catalogue;
+  operator: Operator;
   policy: Policy;
-  /** Superuser of a node or an airlock, in the region's database. */
-  superuser: (node: string) => Endpoint;
-  /** Which of a region's nodes takes writes. */
-  primaryOf: (region: RegionId) => NodeAddress;
-  /** One password a name, the same at every call. */
-  password: (name: string) => string;
-  /** Writes a libpq password file that the servers can read; answers with its path. */
-  passfile: (
-    name: string,
-    entries: readonly { to: { host: string; port: number }; user: string; password: string }[],
-  ) => Promise<string>;
-  /** How a server of one region reaches another server, such as through a proxy. */
-  link: (from: RegionId, to: NodeAddress) => { host: string; port: number };
+  /** The policy file as written. */
+  policyText: string;
+  /** `YYYY-MM-DD`; undefined: the date of the servers. */
+  today: string | undefined;
+  by: string;
   /** What the router's own schema is made of: file name and text, in order. */
   migrations: readonly Script[];
   airlockMigrations: readonly Script[];
@@ -62,232 +50,121 @@ export type ProvisionOptions = {
 
 export type Script = { name: string; text: string };
 
-/** The name under which a region's edge password is kept. */
-export const edgePassword = (region: RegionId) => `edge of ${region}`;
-/** The name of the secret that the key of a region's subject tokens is made from. */
-export const subjectKeyName = (region: RegionId) => `subjects of ${region}`;
+export { edgePassword, keyFrom, peerPassword, subjectKeyName } from './password-names.ts';
 
-/** A key of 32 bytes from a secret that is kept as a password. */
-export function keyFrom(secret: string): Buffer {
-  return createHash('sha256').update(secret).digest();
-}
-
-const FEED_ROLE = 'domicile_feed';
 const STATEMENT_MS_MAX = 30_000;
-/** An initial copy of an app's reference data; a large one takes its time. */
-const COPY_MS_MAX = 120_000;
-const LOOK_EVERY_MS = 50;
 const limits = { timeoutMs: STATEMENT_MS_MAX };
-
-/** Makes what is missing. @throws ProvisionError when what is there cannot be what is wanted. */
-export async function provision(options: ProvisionOptions): Promise<void> {
-  const { catalogue, policy, report } = options;
-  const regions = [...catalogue.regions.values()];
-  await Promise.all(regions.map((region) => provisionSchemas(options, region)));
-  report('schemas and roles are in place');
-  options.signal?.throwIfAborted();
-
-  // Subscribers before publishers: what is to arrive needs its tables first.
-  const plans = new Map<RegionId, RegionSql>();
-  for (const region of regions) {
-    const shapes = await withPool(options.superuser(primary(options, region)), tableShapes);
-    checkDeclared(policy, shapes, region.id);
-    await withPool(options.superuser(primary(options, region)), async (sql) => {
-      for (const statement of enforce(policy, shapes)) await sql(verbatim(statement));
-    });
-    plans.set(region.id, regionSql(policy, catalogue, region.id, shapes));
-  }
-  await Promise.all(
-    regions.map(async (region) => {
-      const plan = plans.get(region.id);
-      if (plan !== undefined) await provisionExit(options, region, plan);
-    }),
-  );
-  report('each private primary feeds its airlocks');
-  options.signal?.throwIfAborted();
-  await Promise.all(regions.map((region) => provisionEntrances(options, region)));
-  report('each region follows the airlocks of its peers');
-}
 
 export class ProvisionError extends Error {}
 
-async function provisionSchemas(options: ProvisionOptions, region: Region): Promise<void> {
-  const { superuser, password, migrations, airlockMigrations, appSchema } = options;
-  const home = superuser(primary(options, region));
-  const edge = password(edgePassword(region.id));
+/** What the world runs under: the policy that was given, or a later one that is in force already. */
+export type Provisioned = { policy: Policy; text: string };
+
+/** Makes what is missing. @throws ProvisionError when what is there cannot be what is wanted. */
+export async function provision(options: ProvisionOptions): Promise<Provisioned> {
+  const { operator, report, signal } = options;
+  const session = new Session(operator);
+  try {
+    const regions = [...operator.catalogue.regions.values()];
+    await Promise.all(regions.map((region) => provisionSchemas(options, session, region)));
+    report('schemas and roles are in place');
+    signal?.throwIfAborted();
+    const inForce = await laterPolicy(options, session);
+    const { policy, text } = inForce ?? { policy: options.policy, text: options.policyText };
+    if (inForce !== undefined) {
+      report(
+        `policy version ${policy.version} is in force; the file states version ${options.policy.version}, which is passed over`,
+      );
+    }
+    const applied = await applyPolicy({
+      operator,
+      policy,
+      text,
+      today: options.today,
+      by: options.by,
+      // No edge serves yet.
+      edgesNoticeMs: 0,
+      report: () => {},
+      ...(signal !== undefined && { signal }),
+    });
+    if (applied.kind !== 'applied') throw new ProvisionError(inWords(applied));
+    report(
+      applied.steps === 0
+        ? `policy version ${policy.version} is in force; every cluster is as it wants it`
+        : `policy version ${policy.version} is in force in every region`,
+    );
+    return { policy, text };
+  } catch (error) {
+    if (error instanceof OperatorError) throw new ProvisionError(error.message);
+    throw error;
+  } finally {
+    await session.close();
+  }
+}
+
+function inWords(applied: Exclude<Applied, { kind: 'applied' }>): string {
+  if (applied.kind === 'refused') return applied.because.join('\n');
+  return applied.failures.map(({ cluster, step, why }) => `${cluster}: ${step}: ${why}`).join('\n');
+}
+
+async function provisionSchemas(
+  { operator, migrations, airlockMigrations, appSchema }: ProvisionOptions,
+  session: Session,
+  { id, airlocks }: Region,
+): Promise<void> {
+  const { superuser, password } = operator;
+  const home = superuser((await session.nodeOf(id)).name);
   const roles: Role[] = Object.values(LOGINS).map((name) => ({
     name,
-    secret: edge,
-    replication: false,
+    secret: password(edgePassword(id)),
+    attributes: ['login'],
   }));
-  roles.push({ name: FEED_ROLE, secret: password(`feed of ${region.id}`), replication: true });
+  roles.push({ name: FEED_ROLE, secret: password(feedPassword(id)), attributes: FEED_ATTRIBUTES });
   await Promise.all([
-    withPool(home, async (sql) => {
+    session.on(id, async (sql) => {
       for (const role of roles) await ensureRole(sql, role);
-      await migrate(home, sql, filled(migrations, region.id));
-      await keepSubjectKey(sql, keyFrom(password(subjectKeyName(region.id))));
+      await migrate(home, sql, filled(migrations, id));
+      await keepSubjectKey(sql, keyFrom(password(subjectKeyName(id))));
       await migrate(home, sql, [inAppSchema(appSchema)]);
-      for (const statement of grants(options.policy, region)) await sql(verbatim(statement));
     }),
-    ...region.airlocks.map(({ name, peers }) => {
-      const airlock = superuser(name);
-      return withPool(airlock, async (sql) => {
+    ...airlocks.map(({ name, peers }) =>
+      session.on(name, async (sql) => {
         for (const peer of peers) {
-          const secret = password(peerPassword(region.id, peer));
-          await ensureRole(sql, { name: peerRole(peer), secret, replication: true });
+          const secret = password(peerPassword(id, peer));
+          await ensureRole(sql, { name: peerRole(peer), secret, attributes: PEER_ATTRIBUTES });
         }
-        await migrate(airlock, sql, filled(airlockMigrations, region.id));
-      });
-    }),
+        await migrate(superuser(name), sql, filled(airlockMigrations, id));
+      }),
+    ),
   ]);
 }
 
-/** Tables for what arrives, what the airlock fetches, and what each peer may fetch from it. */
-async function provisionExit(
-  options: ProvisionOptions,
-  region: Region,
-  plan: RegionSql,
-): Promise<void> {
-  const { superuser } = options;
-  await withPool(superuser(primary(options, region)), async (sql) => {
-    for (const statement of plan.mirrors) await sql(verbatim(statement));
-    for (const statement of mirrorGrants(options.policy)) await sql(verbatim(statement));
-    for (const { out } of plan.exits.values()) {
-      for (const table of out.tables) {
-        const name = table.split(' ', 1)[0];
-        await sql(verbatim(`grant select on ${name} to ${FEED_ROLE}`));
-      }
-      await ensurePublication(sql, out);
-    }
-  });
-  await Promise.all(
-    region.airlocks.map(async (airlock) => {
-      const exit = plan.exits.get(airlock.name);
-      if (exit !== undefined) await provisionAirlock(options, region, airlock, exit);
-    }),
+/** The version in force, when it is later than the file's: a start does not take it back. */
+async function laterPolicy(
+  { operator, policy }: ProvisionOptions,
+  session: Session,
+): Promise<Provisioned | undefined> {
+  const found = await Promise.all(
+    [...operator.catalogue.regions.keys()].map((region) =>
+      session.on(
+        region,
+        (sql) => sql<{ version: number; text: string }[]>`
+          select version, text from domicile.policies
+          where in_force_at is not null order by version desc limit 1`,
+      ),
+    ),
   );
-}
-
-async function provisionAirlock(
-  options: ProvisionOptions,
-  region: Region,
-  airlock: Airlock,
-  exit: Exit,
-): Promise<void> {
-  const { superuser, password, passfile, link } = options;
-  await withPool(superuser(airlock.name), async (sql) => {
-    for (const statement of exit.airlock) await sql(verbatim(statement));
-    const to = link(region.id, options.primaryOf(region.id));
-    const file = await passfile(`${airlock.name}.feed`, [
-      { to, user: FEED_ROLE, password: password(`feed of ${region.id}`) },
-    ]);
-    await ensureSubscription(sql, {
-      name: subscriptionHome(airlock.name),
-      connection: conninfo(to, region.database, FEED_ROLE, file),
-      publication: publicationOut(airlock.name),
-      slot: subscriptionHome(airlock.name),
-      publisher: superuser(primary(options, region)),
-      // Rows that this airlock's own subscription brought carry an origin; only home's are wanted.
-      // The slot survives a promotion of the home's standby.
-      options: "origin = none, failover = true, synchronous_commit = 'on'",
-    });
-    for (const [peer, publication] of exit.toPeers) {
-      await ensurePublication(sql, publication);
-      await sql(verbatim(`grant usage on schema domicile to ${peerRole(peer)}`));
-      for (const table of publication.tables) {
-        const name = table.split(' ', 1)[0] ?? '';
-        const schema = name.split('.', 1)[0];
-        await sql(verbatim(`grant usage on schema ${schema} to ${peerRole(peer)}`));
-        await sql(verbatim(`grant select on ${name} to ${peerRole(peer)}`));
-      }
-    }
-  });
-}
-
-async function provisionEntrances(options: ProvisionOptions, region: Region): Promise<void> {
-  const { catalogue, superuser, password, passfile, link } = options;
-  const peers = [...catalogue.regions.values()].filter(({ id }) => id !== region.id);
-  // At once: making and filling one subscription takes dozens of round trips to a far peer.
-  await Promise.all(
-    peers.map(async (peer) => {
-      const role = peerRole(region.id);
-      const airlock = airlockFor(peer, region.id);
-      const to = link(region.id, airlock);
-      const file = await passfile(`${region.id}.from-${peer.id}`, [
-        { to, user: role, password: password(peerPassword(peer.id, region.id)) },
-      ]);
-      await withPool(superuser(primary(options, region)), (sql) =>
-        ensureSubscription(sql, {
-          name: subscriptionFrom(peer.id),
-          connection: conninfo(to, peer.database, role, file),
-          publication: publicationTo(region.id),
-          slot: publicationTo(region.id),
-          publisher: superuser(airlock.name),
-          // The airlock got every row from its home, so all of them carry an origin here: with
-          // `origin = none` nothing would ever arrive.
-          options: "origin = any, synchronous_commit = 'on'",
-        }),
-      );
-    }),
+  const [latest] = found.flat().sort((a, b) => b.version - a.version);
+  if (latest === undefined || latest.version <= policy.version) return undefined;
+  const reading = readPolicy(
+    latest.text,
+    `policy version ${latest.version}, which is in force`,
+    operator.catalogue,
   );
-}
-
-/** Only what the policy names may exist, or nobody would know whose it is. */
-function checkDeclared(policy: Policy, shapes: Shapes, region: RegionId): void {
-  const undeclared = [...shapes.keys()].filter((table) => !policy.tables.has(table));
-  if (undeclared.length > 0) {
-    throw new ProvisionError(
-      `${region}: the policy does not say whose ${undeclared.join(', ')} is; declare it under "tables"`,
-    );
+  if ('complaints' in reading) {
+    throw new ProvisionError(reading.complaints.map(formatComplaint).join('\n'));
   }
-}
-
-function grants(policy: Policy, region: Region): string[] {
-  const { writer, reader, abroad, router } = LOGINS;
-  const sql = [
-    `alter role ${writer} in database ${region.database} set search_path = app, mirror`,
-    `alter role ${reader} in database ${region.database} set search_path = app, mirror`,
-    `alter role ${abroad} in database ${region.database} set search_path = mirror, app`,
-    `grant usage on schema app to ${writer}, ${reader}, ${abroad}`,
-    `grant usage on schema domicile to ${writer}, ${reader}, ${router}, ${FEED_ROLE}`,
-    `grant usage on schema app to ${FEED_ROLE}`,
-    `grant select on all tables in schema app to ${reader}, ${writer}`,
-    `grant usage on all sequences in schema app to ${writer}`,
-    'revoke execute on all functions in schema domicile from public',
-    'revoke execute on all procedures in schema domicile from public',
-    `grant execute on function domicile.here() to public`,
-    `grant execute on function domicile.settle(bytea, uuid, text, text, text, integer) to ${writer}`,
-    `grant execute on function domicile.at_home(text) to ${writer}`,
-    `grant execute on function domicile.subject() to ${reader}, ${writer}`,
-    `grant execute on function domicile.subject_direct() to ${reader}, ${writer}`,
-    `grant execute on function domicile.spelt_as(text, regtype) to ${reader}, ${writer}`,
-    `grant execute on function domicile.claim(bytea, text, uuid) to ${router}`,
-    `grant execute on function domicile.release(bytea, uuid) to ${router}`,
-    `grant execute on function domicile.pulse() to ${router}`,
-    `grant execute on procedure domicile.await_replay(pg_lsn, integer, pg_lsn) to ${reader}, ${router}`,
-    `grant select on domicile.directory, domicile.pulses to ${router}`,
-    // pg_stat_wal_receiver shows the timeline only to who may read all statistics.
-    `grant pg_read_all_stats to ${router}`,
-    `grant execute on function pg_control_system() to ${router}`,
-  ];
-  for (const table of policy.tables.values()) {
-    const writable = table.kind === 'subject' || table.owner === region.id;
-    const name = `app.${table.name}`;
-    if (writable) sql.push(`grant insert, update, delete on ${name} to ${writer}`);
-    else sql.push(`revoke insert, update, delete, truncate on ${name} from ${writer}`);
-    if (table.kind === 'reference') sql.push(`grant select on ${name} to ${abroad}`);
-  }
-  return sql;
-}
-
-function mirrorGrants(policy: Policy): string[] {
-  const { writer, reader, abroad } = LOGINS;
-  const names = new Set(exportsOf(policy).map(({ mirror }) => `mirror.${mirror.as}`));
-  const sql = [`grant usage on schema mirror to ${writer}, ${reader}, ${abroad}`];
-  for (const name of names) {
-    sql.push(`grant select on ${name} to ${writer}, ${reader}, ${abroad}`);
-  }
-  return sql;
+  return { policy: reading.policy, text: latest.text };
 }
 
 /** The edges' key for subject tokens, so that the database can verify them. */
@@ -299,38 +176,12 @@ async function keepSubjectKey(sql: Sql, key: Buffer): Promise<void> {
     where k.inner_pad <> excluded.inner_pad`;
 }
 
-/** Constraint and row security of each subject table, made anew so that they follow the policy. */
-function enforce(policy: Policy, shapes: Shapes): string[] {
-  const sql: string[] = [];
-  for (const table of policy.tables.values()) {
-    const shape = shapes.get(table.name);
-    if (table.kind !== 'subject' || shape === undefined) continue;
-    const name = `app.${table.name}`;
-    const { constraint, policies } = enforcementOf(table, shape);
-    sql.push(
-      `alter table ${name} drop constraint if exists ${constraint.name}`,
-      `alter table ${name} add constraint ${constraint.name} check (${constraint.expression}) not valid`,
-      `alter table ${name} enable row level security`,
-      `alter table ${name} force row level security`,
-    );
-    for (const { name: policyName, using, check } of policies) {
-      sql.push(
-        `drop policy if exists ${policyName} on ${name}`,
-        `create policy ${policyName} on ${name} using (${using}) with check (${check})`,
-      );
-    }
-  }
-  return sql;
-}
+type Role = { name: string; secret: string; attributes: readonly string[] };
 
-type Role = { name: string; secret: string; replication: boolean };
-
-async function ensureRole(sql: Sql, { name, secret, replication }: Role): Promise<void> {
+async function ensureRole(sql: Sql, { name, secret, attributes }: Role): Promise<void> {
   const [found] = await sql`select from pg_roles where rolname = ${name}`;
   const verb = found === undefined ? 'create' : 'alter';
-  // The first copy of a table is a query, and row security would hold it to one subject's rows.
-  const kind = replication ? 'login replication bypassrls' : 'login noreplication';
-  await sql(verbatim(`${verb} role ${name} ${kind} password '${secret}'`));
+  await sql(verbatim(`${verb} role ${name} ${attributesText(attributes)} password '${secret}'`));
 }
 
 /** Runs each script once, in order, and refuses when one that has run reads differently now. */
@@ -370,143 +221,4 @@ function inAppSchema({ name, text }: Script): Script {
 
 function filled(scripts: readonly Script[], region: RegionId): Script[] {
   return scripts.map(({ name, text }) => ({ name, text: text.replaceAll('{{region}}', region) }));
-}
-
-/** The app's tables as this database has them. */
-async function tableShapes(sql: Sql): Promise<Shapes> {
-  const rows = await sql<
-    { table: string; column: string; type: string; not_null: boolean; key_at: number | null }[]
-  >`
-    select c.relname as table, a.attname as column, format_type(a.atttypid, a.atttypmod) as type,
-      a.attnotnull as not_null, array_position(i.indkey::int2[], a.attnum) as key_at
-    from pg_class c
-    join pg_namespace n on n.oid = c.relnamespace and n.nspname = 'app'
-    join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-    left join pg_index i on i.indrelid = c.oid and i.indisprimary
-    where c.relkind in ('r', 'p') and not c.relispartition
-    order by c.relname, a.attnum`;
-  const shapes = new Map<
-    string,
-    { columns: { name: string; type: string; notNull: boolean }[]; primaryKey: string[] }
-  >();
-  for (const { table, column, type, not_null, key_at } of rows) {
-    const shape = shapes.get(table) ?? { columns: [], primaryKey: [] };
-    shape.columns.push({ name: column, type, notNull: not_null });
-    if (key_at !== null) shape.primaryKey[key_at] = column;
-    shapes.set(table, shape);
-  }
-  for (const shape of shapes.values()) shape.primaryKey = Object.values(shape.primaryKey);
-  return shapes;
-}
-
-async function ensurePublication(sql: Sql, publication: Publication): Promise<void> {
-  const [found] = await sql`select from pg_publication where pubname = ${publication.name}`;
-  const statement = found === undefined ? createPublication : alterPublication;
-  await sql(verbatim(statement(publication)));
-}
-
-type Subscription = {
-  name: string;
-  connection: string;
-  publication: string;
-  /** Name of the slot that the publisher keeps for it, and the publisher's superuser. */
-  slot: string;
-  publisher: Endpoint;
-  options: string;
-};
-
-async function ensureSubscription(sql: Sql, wanted: Subscription): Promise<void> {
-  const { name, connection, publication, slot, publisher, options } = wanted;
-  const [found] = await sql<{ conninfo: string }[]>`
-    select subconninfo as conninfo from pg_subscription where subname = ${name}`;
-  if (found === undefined) {
-    // A start that was cut off may have made the slot and not the subscription.
-    await withPool(
-      publisher,
-      (there) => there`
-        select pg_drop_replication_slot(slot_name) from pg_replication_slots
-        where slot_name = ${slot} and not active`,
-    );
-    await sql(
-      verbatim(
-        `create subscription ${name} connection '${connection}' publication ${publication} with (slot_name = ${slot}, ${options})`,
-      ),
-    );
-  } else {
-    if (found.conninfo !== connection) {
-      await sql(verbatim(`alter subscription ${name} connection '${connection}'`));
-    }
-    await followAll(sql, wanted);
-  }
-  await copied(sql, name);
-}
-
-/** A table that joined the publication is followed only once the subscription has looked again. */
-async function followAll(sql: Sql, { name, publication, publisher }: Subscription): Promise<void> {
-  const published = await withPool(
-    publisher,
-    (there) => there<{ table: string }[]>`
-      select schemaname || '.' || tablename as table from pg_publication_tables
-      where pubname = ${publication}`,
-  );
-  const followed = await sql<{ table: string }[]>`
-    select n.nspname || '.' || c.relname as table from pg_subscription s
-    join pg_subscription_rel r on r.srsubid = s.oid
-    join pg_class c on c.oid = r.srrelid
-    join pg_namespace n on n.oid = c.relnamespace
-    where s.subname = ${name}`;
-  // On an airlock a published table arrives in a partitioned one of the same name.
-  const known = new Set(followed.map(({ table }) => table));
-  const same = known.size === published.length && published.every(({ table }) => known.has(table));
-  if (!same) await sql(verbatim(`alter subscription ${name} refresh publication`));
-}
-
-/** Resolves when every table of the subscription has been copied and is being followed. */
-async function copied(sql: Sql, name: string): Promise<void> {
-  const deadline = performance.now() + COPY_MS_MAX;
-  for (;;) {
-    const rows = await sql<{ table: string }[]>`
-      select r.srrelid::regclass::text as table from pg_subscription s
-      join pg_subscription_rel r on r.srsubid = s.oid
-      where s.subname = ${name} and r.srsubstate <> 'r'`;
-    if (rows.length === 0) return;
-    if (performance.now() > deadline) {
-      const tables = rows.map(({ table }) => table).join(', ');
-      throw new ProvisionError(`subscription ${name} has not copied ${tables} within its time`);
-    }
-    await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
-  }
-}
-
-function conninfo(
-  to: { host: string; port: number },
-  database: string,
-  user: string,
-  passfile: string,
-): string {
-  return `host=${to.host} port=${to.port} dbname=${database} user=${user} passfile=${passfile} connect_timeout=5`;
-}
-
-async function withPool<T>(endpoint: Endpoint, use: (sql: Sql) => Promise<T>): Promise<T> {
-  const pool = new LeasePool({
-    endpoint,
-    connectionsMax: 1,
-    waitersMax: 1,
-    connectTimeoutMs: 5_000,
-    settings: { application_name: 'domicile provision' },
-  });
-  try {
-    return await pool.run(use, { timeoutMs: COPY_MS_MAX + STATEMENT_MS_MAX });
-  } finally {
-    await pool.close({ timeoutMs: 1_000 });
-  }
-}
-
-function primary({ primaryOf }: ProvisionOptions, region: Region): string {
-  return primaryOf(region.id).name;
-}
-
-/** The name under which the password is kept that opens a region’s airlock to a peer. */
-export function peerPassword(airlock: RegionId, peer: RegionId): string {
-  return `airlock of ${airlock} for ${peer}`;
 }

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { parseDocument } from 'yaml';
-import { peerRole } from '../policies/airlock.ts';
+import { peerRole } from '../policies/desired-state.ts';
 import { portsNeeded, withPorts } from '../regions/local/catalogue-ports.ts';
 import { freePorts } from '../regions/local/ports.ts';
 import { wipe } from '../regions/local/wipe-world.ts';

@@ -13,7 +13,6 @@ import {
   airlockFor,
   type Catalogue,
   type NodeAddress,
-  type Region,
   type RegionId,
   roundTripMs,
 } from '../regions/catalogue.ts';
@@ -23,7 +22,11 @@ import { freePorts } from '../regions/local/ports.ts';
 import { type LocalClusters, startClusters } from '../regions/local/start-clusters.ts';
 import { claimRoot } from '../regions/local/world-folder.ts';
 import { Faults, findToxiproxy, type NewProxy } from '../regions/toxiproxy.ts';
-import { edgePassword, keyFrom, provision, type Script, subjectKeyName } from './provision.ts';
+import { catalogueText } from './catalogue-text.ts';
+import { LOCAL_ROLES, noteWorld } from './local-operator.ts';
+import type { Operator } from './operator.ts';
+import { edgePassword, keyFrom, subjectKeyName } from './password-names.ts';
+import { type Provisioned, provision, type Script } from './provision.ts';
 import type { AppFiles } from './read-files.ts';
 
 export type WorldOptions = {
@@ -38,6 +41,10 @@ export type WorldOptions = {
   environment: Readonly<Record<string, string | undefined>>;
   /** Further settings of every edge, such as DOMICILE_BUDGET_MS. */
   edgeSettings?: Readonly<Record<string, string>>;
+  /** `YYYY-MM-DD`, before which no policy may be effective; the date of the servers by default. */
+  today?: string;
+  /** Who starts it, for the record of policy versions. */
+  by?: string;
   report: (step: string) => void;
   onExit?: (name: string, exit: ChildExit) => void;
   signal?: AbortSignal;
@@ -65,7 +72,7 @@ const EDGE_READY_MS = 15_000;
 const EDGE_STOP_MS = 5_000;
 
 export async function startWorld(options: WorldOptions): Promise<World> {
-  const { catalogue, files, policy, report, signal } = options;
+  const { catalogue, files, report, signal } = options;
   const root = await claimRoot(options.root);
   const children: LocalChild[] = [];
   let clusters: LocalClusters | undefined;
@@ -86,7 +93,9 @@ export async function startWorld(options: WorldOptions): Promise<World> {
       onExit: (node, code, exitSignal) => options.onExit?.(node, { code, signal: exitSignal }),
       ...(signal !== undefined && { signal }),
     });
-    await provisionFor(options, clusters, wan);
+    const operator = operatorOf(catalogue, clusters, wan);
+    await noteWorld(root, { operator, files });
+    const { policy } = await provisionFor(options, clusters, wan);
     signal?.throwIfAborted();
     const running = clusters;
     const edges = new Map<string, LocalChild>();
@@ -117,24 +126,30 @@ export async function startWorld(options: WorldOptions): Promise<World> {
   }
 }
 
-async function provisionFor(
-  { catalogue, policy, files, report, signal }: WorldOptions,
-  clusters: LocalClusters,
-  wan: Wan | undefined,
-): Promise<void> {
-  await provision({
+/** What an operator of a running local world works with. */
+function operatorOf(catalogue: Catalogue, clusters: LocalClusters, wan: Wan | undefined): Operator {
+  return {
     catalogue,
-    policy,
     superuser: (node) => clusters.superuser(node),
-    primaryOf: (region) => {
-      const nodes = catalogue.regions.get(region)?.nodes ?? [];
-      const primary = nodes.find(({ name }) => clusters.role(name) === 'primary');
-      if (primary === undefined) throw new RangeError(`no primary in ${region}`);
-      return primary;
-    },
     password: (name) => clusters.password(name),
     passfile: (name, entries) => clusters.passfile(name, entries),
     link: (from, to) => wan?.link(from, to) ?? { host: to.host, port: to.port },
+    ...LOCAL_ROLES,
+  };
+}
+
+async function provisionFor(
+  options: WorldOptions,
+  clusters: LocalClusters,
+  wan: Wan | undefined,
+): Promise<Provisioned> {
+  const { catalogue, policy, files, report, signal } = options;
+  return provision({
+    operator: operatorOf(catalogue, clusters, wan),
+    policy,
+    policyText: await readFile(files.policy, 'utf8'),
+    today: options.today,
+    by: options.by ?? 'domicile up',
     migrations: await scripts('0'),
     airlockMigrations: await scripts('airlock-'),
     appSchema: await script(files.schema),
@@ -276,24 +291,6 @@ async function slowLink(
   return { host, port: Number(port) };
 }
 
-/** The file form of a catalogue. JSON is YAML. */
-export function catalogueText({ regions, distances }: Catalogue): string {
-  const file = {
-    version: 1,
-    regions: Object.fromEntries([...regions].map(([id, region]) => [id, regionFile(region)])),
-    distances,
-  };
-  return `${JSON.stringify(file, null, 2)}\n`;
-}
-
-function regionFile({ id: _id, airlocks, ...region }: Region): object {
-  const written = airlocks.map(({ peers, ...airlock }) => ({ ...airlock, for: peers }));
-  const [first] = airlocks;
-  if (first !== undefined && first.peers.length > 0) return { ...region, airlocks: written };
-  // A region without peers cannot name any; only the short form says so.
-  return { ...region, airlock: { ...written[0], for: undefined } };
-}
-
 async function scripts(prefix: string): Promise<Script[]> {
   const names = (await readdir(SCHEMA)).filter((name) => name.startsWith(prefix)).sort();
   return Promise.all(names.map((name) => script(join(SCHEMA, name))));
@@ -302,3 +299,5 @@ async function scripts(prefix: string): Promise<Script[]> {
 async function script(path: string): Promise<Script> {
   return { name: basename(path), text: await readFile(path, 'utf8') };
 }
+
+export { catalogueText } from './catalogue-text.ts';

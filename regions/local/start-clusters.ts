@@ -478,7 +478,8 @@ class Clusters {
   }
 }
 
-function superuserSecret(region: string, kind: ClusterKind): string {
+/** The name of a superuser's password: one for a region's private nodes, one for its airlocks. */
+export function superuserSecret(region: string, kind: ClusterKind): string {
   return kind === 'airlock' ? `${region}.airlock.superuser` : `${region}.superuser`;
 }
 
