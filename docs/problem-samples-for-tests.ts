@@ -65,6 +65,11 @@ export const SAMPLES: Samples = {
   conflict: { kind: 'conflict', constraint: 'users_pkey' },
   'constraint-violated': { kind: 'constraint-violated', constraint: 'orders_total_cents_check' },
   'hop-refused': { kind: 'hop-refused', why: 'the signature does not fit the request' },
+  'policy-version-differs': {
+    kind: 'policy-version-differs',
+    sender: { region: 'us', version: 4 },
+    receiver: { region: 'eu', version: 3 },
+  },
   misdirected: { kind: 'misdirected', home: 'asia' },
   'read-only-route': { kind: 'read-only-route' },
   'not-permitted': { kind: 'not-permitted' },

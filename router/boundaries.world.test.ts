@@ -110,7 +110,7 @@ describe('a hop between edges', () => {
     const [hop = ''] = passed();
     expect(hop).toContain(`traceparent: ${traceparent}\r\n`);
     expect(hop).toContain('tracestate: congo=t61rcWkgMzE\r\n');
-    const budgetMs = Number(/domicile-hop: v1;us;eu;[^;]+;\d+;(\d+);/.exec(hop)?.[1]);
+    const budgetMs = Number(/domicile-hop: v2;us;eu;[^;]+;\d+;(\d+);/.exec(hop)?.[1]);
     expect(budgetMs).toBeGreaterThan(0);
     expect(budgetMs).toBeLessThanOrEqual(BUDGET_MS);
   });
@@ -220,7 +220,15 @@ function hop(
   signed: Partial<Hop> = {},
 ): Promise<Answer> {
   const from = to === 'us' ? 'asia' : 'us';
-  const one = { from, to, sender: newId('sender'), number: ++hops, budgetMs: BUDGET_MS, ...signed };
+  const one = {
+    from,
+    to,
+    sender: newId('sender'),
+    number: ++hops,
+    budgetMs: BUDGET_MS,
+    policy: { version: 1, recorded: false },
+    ...signed,
+  };
   const text = call.body === undefined ? undefined : JSON.stringify(call.body);
   const content = {
     method,

@@ -121,15 +121,13 @@ export function place(newcomerOf: (c: Ctx) => Newcomer | Promise<Newcomer>): Han
 export function reference(table: string): Handler {
   return async function reference(c, next) {
     const { edge, visit } = c.env;
-    const owner = edge.ownerOf(table);
+    const owner = edge.ownerOf(visit, table);
     visit.home = owner;
     edge.openSession(visit, c);
     const data =
       owner === edge.here
         ? edge.dataAtHome(c, visit)
-        : isRead(c, visit)
-          ? edge.dataOfReference(visit, owner)
-          : undefined;
+        : edge.dataOfReference(c, visit, table, owner);
     if (data === undefined) return edge.forward(c, visit, owner);
     c.set('data', data);
     return next();

@@ -61,6 +61,7 @@ export async function startEdge(command: EdgeCommand, outside: Outside): Promise
     here: command.region,
     catalogue: files.catalogue,
     policy: files.policy,
+    policyText: files.policyText,
     databasePassword: config.databasePassword,
     sessionKeys: config.sessionKeys,
     hopKey,
@@ -68,6 +69,7 @@ export async function startEdge(command: EdgeCommand, outside: Outside): Promise
     subjectKey: config.subjectKey,
     limits: config.limits,
     now: outside.now,
+    log: outside.log,
     drawId: () => uuid8(outside.wallClock(), randomBytes(10)),
     drawClaim: randomUUID,
     drawTraceParent: () =>

@@ -13,13 +13,15 @@ import { Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { HTTPException } from 'hono/http-exception';
 import { z } from 'zod';
+import type { RegionId } from '../regions/catalogue.ts';
 import { formatLsn } from '../regions/position.ts';
 import type { Domicile } from './domicile.ts';
 import { type Edge, targetOf } from './edge.ts';
-import { HOP_HEADER, HopGuard, isSafe } from './hop.ts';
+import { HOP_HEADER, HopGuard, type HopPolicy, isSafe } from './hop.ts';
 import { hopContent } from './peers.ts';
+import type { PolicyInForce } from './policy-in-force.ts';
 import { problem, Refusal } from './problem.ts';
-import { SESSION_COOKIE, SESSION_HEADER, Visit } from './visit.ts';
+import { DecideAnew, SESSION_COOKIE, SESSION_HEADER, Visit } from './visit.ts';
 
 export type EdgeServerOptions = {
   edge: Edge;
@@ -33,6 +35,9 @@ export type EdgeServerOptions = {
 type NodeEnv = { incoming?: IncomingMessage; outgoing?: ServerResponse };
 
 export type EdgeFetch = (request: Request, env?: NodeEnv) => Promise<Response>;
+
+/** Where edges ask each other; everything else belongs to the app. */
+const BETWEEN_EDGES = '/.domicile/';
 
 /** Idle connections of peers (30 s) and of load balancers (usually 60 s) end on their side first. */
 const KEEP_ALIVE_MS = 65_000;
@@ -68,6 +73,7 @@ export function edgeFetch({ edge, app, hopKey, log }: EdgeServerOptions): EdgeFe
   });
   root.onError((error, c) => {
     if (error instanceof Refusal) return refuse(c.env.visit, error);
+    if (error instanceof DecideAnew) return refuse(c.env.visit, new Refusal({ kind: 'internal' }));
     if (error instanceof HTTPException) return error.getResponse();
     // Messages may quote data; the class and the place in the code cannot.
     log({
@@ -82,7 +88,8 @@ export function edgeFetch({ edge, app, hopKey, log }: EdgeServerOptions): EdgeFe
 
   return async function fetch(request, env = {}) {
     const nowMs = edge.now();
-    let visit = new Visit(edge.here, nowMs, nowMs + edge.limits.budgetMs, undefined);
+    const inForce = edge.policies.current;
+    let visit = new Visit(edge.here, inForce, nowMs, nowMs + edge.limits.budgetMs, undefined);
     let entering = request;
     const hopHeader = request.headers.get(HOP_HEADER);
     if (hopHeader !== null) {
@@ -90,10 +97,21 @@ export function edgeFetch({ edge, app, hopKey, log }: EdgeServerOptions): EdgeFe
       if (arrived instanceof Refusal)
         return stamp(refuse(visit, arrived), visit, edge, env.outgoing);
       const budgetMs = Math.min(edge.limits.budgetMs, arrived.budgetMs);
-      visit = new Visit(edge.here, nowMs, nowMs + budgetMs, arrived.from);
+      const policy = await policyFor(edge, arrived);
+      visit = new Visit(edge.here, policy, nowMs, nowMs + budgetMs, arrived.from);
+      const refusal = otherPolicy(arrived, visit);
+      if (refusal !== undefined) return stamp(refuse(visit, refusal), visit, edge, env.outgoing);
       entering = arrived.request;
     }
-    const response = await root.fetch(entering, { edge, visit, ...env });
+    let response = await root.fetch(entering, { edge, visit, ...env });
+    // Once for each reason at most, and a visit that was decided anew remembers its reasons.
+    while (visit.anew !== undefined) {
+      const { because, body } = visit.anew;
+      visit = visit.anewUnder(edge.policies.current, because);
+      const { url, method, headers } = entering;
+      if (body !== undefined) entering = new Request(url, { method, headers, body });
+      response = await root.fetch(entering, { edge, visit, ...env });
+    }
     return stamp(response, visit, edge, env.outgoing);
   };
 }
@@ -128,9 +146,13 @@ function betweenEdges(edge: Edge): Hono<Domicile> {
         ageMs: Math.round(seen.ageMs + nowMs - seen.seenAtMs),
       }));
       const pools = edge.database.stats();
+      const { version, source, sha256, openings } = c.env.visit.policy;
       return c.json({
         region: edge.here,
-        policyVersion: edge.policy.version,
+        policyVersion: version,
+        policySource: source,
+        policySha256: sha256,
+        openings: openings.kind === 'recorded' ? openings.open : openings.kind,
         nodes,
         mirrors,
         pools,
@@ -177,7 +199,32 @@ function leftMs(edge: Edge, visit: Visit): number {
   return visit.deadlineMs - edge.now();
 }
 
-type Arrival = { from: string; budgetMs: number; request: Request };
+type Arrival = {
+  from: RegionId;
+  budgetMs: number;
+  /** Undefined for a question of the router's own, which no policy decides. */
+  policy: HopPolicy | undefined;
+  request: Request;
+};
+
+/** The policy for a hop, having looked once if the sender has a newer one. */
+async function policyFor(edge: Edge, { policy }: Arrival): Promise<PolicyInForce> {
+  const { policies } = edge;
+  if (policy !== undefined && policy.version > policies.current.version) {
+    await policies.refresh(policy.recorded ? policy.version : 0);
+  }
+  return policies.current;
+}
+
+/** Two halves of one request are never handled under two policies. */
+function otherPolicy({ from, policy }: Arrival, visit: Visit): Refusal | undefined {
+  if (policy === undefined || policy.version === visit.policy.version) return undefined;
+  return new Refusal({
+    kind: 'policy-version-differs',
+    sender: { region: from, version: policy.version },
+    receiver: { region: visit.region, version: visit.policy.version },
+  });
+}
 
 /** A hop's body is read before its handler, because the signature covers it. */
 async function arrival(
@@ -202,10 +249,13 @@ async function arrival(
   const content = hopContent(method, targetOf(request.url), fields, body);
   const verdict = guard.check(header, content);
   if (verdict.kind === 'refused') return new Refusal({ kind: 'hop-refused', why: verdict.why });
-  const { from, budgetMs } = verdict.hop;
-  if (body === undefined) return { from, budgetMs, request };
+  const { from, budgetMs, policy } = verdict.hop;
   const { url, headers } = request;
-  return { from, budgetMs, request: new Request(url, { method, headers, body }) };
+  if (policy === undefined && !new URL(url).pathname.startsWith(BETWEEN_EDGES)) {
+    return new Refusal({ kind: 'hop-refused', why: 'it does not say under which policy' });
+  }
+  if (body === undefined) return { from, budgetMs, policy, request };
+  return { from, budgetMs, policy, request: new Request(url, { method, headers, body }) };
 }
 
 function refuse(visit: Visit, refusal: Refusal): Response {

@@ -9,8 +9,7 @@ import type { KeyObject } from 'node:crypto';
 import type { Context } from 'hono';
 import { standing } from '../policies/place-read.ts';
 import { placeSubject, type Refused } from '../policies/placement.ts';
-import type { ReferenceTable } from '../policies/policy.ts';
-import { type Mirror, type Policy, waysOut } from '../policies/policy.ts';
+import type { Policy, ReferenceTable } from '../policies/policy.ts';
 import { refusalInWords } from '../policies/refusal-in-words.ts';
 import { bind, raise, type Session } from '../policies/session.ts';
 import type { Catalogue, RegionId } from '../regions/catalogue.ts';
@@ -21,21 +20,27 @@ import { type MirrorSighting, Sightings } from '../regions/sighting.ts';
 import { type Ballot, claimId, type Electorate, release } from './claims.ts';
 import { Directory, type Entry } from './directory.ts';
 import { type Data, type Domicile, isRead, type Newcomer } from './domicile.ts';
-import { HOP_HEADER, isSafe } from './hop.ts';
-import { Peers } from './peers.ts';
+import { HOP_HEADER, type HopPolicy, isSafe } from './hop.ts';
+import { type PeerAnswer, Peers } from './peers.ts';
+import { PolicyFeed } from './policy-feed.ts';
+import { policyFromField } from './policy-in-force.ts';
+import { type PolicyRecord, recordAt } from './policy-record.ts';
 import { type Failure, Refusal } from './problem.ts';
-import { RegionDatabase } from './region-database.ts';
+import { readPolicyText } from './read-files.ts';
+import { CopyWithdrawn, RegionDatabase } from './region-database.ts';
 import { SessionTokens } from './session-token.ts';
 import { SubjectTokens } from './subject-token.ts';
-import { SESSION_COOKIE, SESSION_HEADER, type Visit } from './visit.ts';
-import { Watch } from './watch.ts';
+import { type Anew, DecideAnew, SESSION_COOKIE, SESSION_HEADER, type Visit } from './visit.ts';
+import { lookAt, originOf, Watch } from './watch.ts';
 
 type Ctx = Context<Domicile>;
 
 export type EdgeOptions = {
   here: RegionId;
   catalogue: Catalogue;
+  /** The policy file: it counts until this region's databases say which version is in force. */
   policy: Policy;
+  policyText: string;
   databasePassword: string;
   /** First signs, all verify. */
   sessionKeys: readonly Uint8Array[];
@@ -51,6 +56,8 @@ export type EdgeOptions = {
   drawClaim: () => string;
   /** 16 random bytes as hex, a trace id of W3C Trace Context. */
   drawTraceParent: () => string;
+  /** One line for each thing an operator must know. */
+  log: (line: Record<string, unknown>) => void;
   limits: EdgeLimits;
 };
 
@@ -79,13 +86,16 @@ export const DEFAULT_LIMITS: EdgeLimits = {
   lookEveryMs: 250,
 };
 
+/** A refused hop waits for this twice at most: for the primary, then for a replica. */
+const POLICY_MS_MAX = 400;
+
 /** An edge may give a peer or a node of its own at most this long for a router's own question. */
 const QUESTION_MS_MAX = 1_000;
 
 export class Edge {
   readonly here: RegionId;
   readonly catalogue: Catalogue;
-  readonly policy: Policy;
+  readonly policies: PolicyFeed;
   readonly limits: EdgeLimits;
   readonly now: () => number;
   readonly directory: Directory;
@@ -99,16 +109,21 @@ export class Edge {
   #subjectTokens: SubjectTokens;
   /** Which subject id was found to be a session's; sessions live as long as their token is cached. */
   #recognised = new WeakMap<Session, string>();
-  #mirrors = new Map<string, { table: string; mirror: Mirror }>();
 
   constructor(options: EdgeOptions) {
-    const { here, catalogue, policy, limits, now } = options;
+    const { here, catalogue, policy, policyText, limits, now } = options;
     const region = catalogue.regions.get(here);
     if (region === undefined) throw new RangeError(`the catalogue has no region "${here}"`);
     this.#options = options;
     this.here = here;
     this.catalogue = catalogue;
-    this.policy = policy;
+    this.policies = new PolicyFeed({
+      here,
+      file: { policy, text: policyText },
+      read: (text, label) => readPolicyText(text, label, catalogue),
+      ask: (heardOf) => this.#policyRecord(heardOf),
+      log: options.log,
+    });
     this.limits = limits;
     this.now = now;
     this.drawId = options.drawId;
@@ -128,6 +143,7 @@ export class Edge {
       here,
       database: this.database,
       sightings: this.sightings,
+      policies: this.policies,
       now,
       everyMs: limits.lookEveryMs,
       timeoutMs: QUESTION_MS_MAX,
@@ -147,10 +163,6 @@ export class Edge {
       lookUpHere: (key, budgetMs) => this.lookUp(key, budgetMs),
       lookUpThere: (peer, key, budgetMs) => this.#lookUpThere(peer, key, budgetMs),
     });
-    for (const [table, rule] of policy.tables) {
-      if (rule.kind === 'reference') continue;
-      for (const mirror of rule.mirrors) this.#mirrors.set(mirror.as, { table, mirror });
-    }
   }
 
   async start(): Promise<void> {
@@ -219,7 +231,7 @@ export class Edge {
 
   /** The policy's home for a newcomer. @throws Refusal when it gives none, or another than asked. */
   place(visit: Visit, { attributes, asked }: Newcomer): RegionId {
-    const placement = placeSubject(this.policy, attributes);
+    const placement = placeSubject(visit.policy.policy, attributes);
     if (placement.kind === 'refused') throw new Refusal(refusalOf(placement));
     const { home, rule } = placement;
     visit.home = home;
@@ -231,8 +243,8 @@ export class Edge {
   }
 
   /** @throws Refusal `undeclared-in-policy` */
-  ownerOf(table: string): RegionId {
-    const rule = this.policy.tables.get(table);
+  ownerOf(visit: Visit, table: string): RegionId {
+    const rule = visit.policy.policy.tables.get(table);
     if (rule?.kind !== 'reference') {
       throw new Refusal({ kind: 'undeclared-in-policy', what: `The reference table "${table}"` });
     }
@@ -249,26 +261,25 @@ export class Edge {
 
   /** Data of another home as far as the policy lets it be here and the session has not seen more. */
   dataOfMirror(c: Ctx, visit: Visit, name: string, home: RegionId): Data | undefined {
-    const declared = this.#mirrors.get(name);
-    if (declared === undefined) {
+    if (!visit.policy.declaresMirror(name)) {
       throw new Refusal({ kind: 'undeclared-in-policy', what: `The mirror "${name}"` });
     }
-    const { table, mirror } = declared;
-    const open = waysOut(table, mirror).some((way) => way.from === home && way.to === this.here);
-    if (!open || !isRead(c, visit)) return undefined;
-    return this.#dataAbroad(visit, home);
+    return this.#dataAbroad(c, visit, { name, relation: `mirror.${name}`, home });
   }
 
   /** This region's copy of another region's reference data, if it is fresh enough. */
-  dataOfReference(visit: Visit, owner: RegionId): Data | undefined {
-    return this.#dataAbroad(visit, owner);
+  dataOfReference(c: Ctx, visit: Visit, table: string, owner: RegionId): Data | undefined {
+    return this.#dataAbroad(c, visit, { name: table, relation: `app.${table}`, home: owner });
   }
 
-  #dataAbroad(visit: Visit, from: RegionId): Data | undefined {
-    const seen = this.sightings.mirrorOf(from);
-    const floor = visit.session.floors.get(from);
+  #dataAbroad(c: Ctx, visit: Visit, copy: Copy): Data | undefined {
+    const { name, home } = copy;
+    if (!visit.policy.serves(name, home) || !isRead(c, visit)) return undefined;
+    if (visit.turns.includes('copy-withdrawn')) return undefined;
+    const seen = this.sightings.mirrorOf(home);
+    const floor = visit.session.floors.get(home);
     if (seen === undefined || standing(seen.at, floor) !== 'reached') return undefined;
-    return new AbroadData(this, visit, seen);
+    return new AbroadData(this, c, visit, seen, copy);
   }
 
   /** Ships the whole request to its home, once. */
@@ -288,13 +299,40 @@ export class Edge {
       headers,
       body,
       budgetMs: visit.deadlineMs - startedAtMs,
+      policy: { version: visit.policy.version, recorded: visit.policy.source === 'recorded' },
     });
     visit.timed('hop', this.now() - startedAtMs);
     if (answer.kind === 'unreachable') {
       if (answer.sent && !safe) throw new Refusal({ kind: 'write-outcome-unknown' });
       throw new Refusal({ kind: 'home-unreachable', home });
     }
+    const theirs = otherPolicy(answer);
+    if (theirs !== undefined) {
+      await this.#catchUp(visit, theirs, body);
+      throw new Refusal({
+        kind: 'policy-version-differs',
+        sender: { region: this.here, version: visit.policy.version },
+        receiver: { region: home, version: theirs.version },
+      });
+    }
     return visit.relay(answer.status, answer.headers, answer.body);
+  }
+
+  /** The home has another policy in force and ran nothing. @throws DecideAnew with one that is new */
+  async #catchUp(visit: Visit, theirs: HopPolicy, body: Uint8Array | undefined): Promise<void> {
+    const { policies } = this;
+    if (visit.policy === policies.current && theirs.version > visit.policy.version) {
+      await policies.refresh(theirs.recorded ? theirs.version : 0);
+    }
+    if (visit.policy === policies.current) return;
+    this.decideAnew(visit, 'policy-version-differs', body);
+  }
+
+  /** Ends this turn of the request and begins the next, unless it had one for this reason. */
+  decideAnew(visit: Visit, because: Anew, body: Uint8Array | undefined): void {
+    if (visit.turns.includes(because)) return;
+    visit.anew = { because, body };
+    throw new DecideAnew();
   }
 
   /** Makes a chosen id this home's, in a majority of the regions. */
@@ -412,16 +450,37 @@ export class Edge {
       headers: { 'content-type': 'application/json' },
       body: body === undefined ? undefined : new TextEncoder().encode(JSON.stringify(body)),
       budgetMs,
+      // Directory and claims know homes, not policies.
+      policy: undefined,
     });
     if (answer.kind === 'unreachable') throw new Error(`peer ${peer}: ${answer.code}`);
     const text = await new Response(answer.body).text();
     return { status: answer.status, body: text === '' ? undefined : JSON.parse(text) };
   }
 
+  /** What this region has recorded, from the primary if it answers, because a replica may lag. */
+  async #policyRecord(heardOf: number): Promise<PolicyRecord> {
+    const ask = async (sql: Sql) => {
+      const [seen, record] = await Promise.all([lookAt(sql), recordAt(sql, heardOf)]);
+      if (seen === undefined) throw new Error('a replica that follows no timeline');
+      return { ...record, origin: originOf(seen) };
+    };
+    try {
+      return await this.database.onPrimary(ask, POLICY_MS_MAX);
+    } catch {
+      const node = this.database.anyNode();
+      if (node === undefined) throw new Error('no node answers');
+      return this.database.on(node, 'router', ask, POLICY_MS_MAX);
+    }
+  }
+
   #questionMs(visit: Visit): number {
     return Math.min(QUESTION_MS_MAX, visit.deadlineMs - this.now());
   }
 }
+
+/** A copy of another home's data, and where it stands in this region's databases. */
+type Copy = { name: string; relation: string; home: RegionId };
 
 /** A chosen id on its way to being stored. */
 export type Claim = { id: string; used: 'no' | 'yes' | 'unknown' };
@@ -512,13 +571,17 @@ class NewcomerData extends HomeData {
 /** Mirrors and reference data of another region, through a login that can see nothing else. */
 class AbroadData implements Data {
   #edge: Edge;
+  #c: Ctx;
   #visit: Visit;
   #seen: MirrorSighting;
+  #copy: Copy;
 
-  constructor(edge: Edge, visit: Visit, seen: MirrorSighting) {
+  constructor(edge: Edge, c: Ctx, visit: Visit, seen: MirrorSighting, copy: Copy) {
     this.#edge = edge;
+    this.#c = c;
     this.#visit = visit;
     this.#seen = seen;
+    this.#copy = copy;
   }
 
   async read<T>(query: (sql: Sql) => Promise<T>): Promise<T> {
@@ -527,7 +590,9 @@ class AbroadData implements Data {
     const seen = this.#seen;
     visit.decision = { kind: 'serve', node: seen.node, rung: 'mirror' };
     const startedAtMs = edge.now();
-    const value = await edge.database.readAbroad(visit, seen, query);
+    const value = await this.#unlessWithdrawn(
+      edge.database.readAbroad(visit, seen, query, this.#copy.relation),
+    );
     visit.timed('sql', edge.now() - startedAtMs);
     visit.stalenessMs = seen.ageMs + (edge.now() - seen.seenAtMs);
     return value;
@@ -536,6 +601,37 @@ class AbroadData implements Data {
   write(): Promise<never> {
     return Promise.reject(new Refusal({ kind: 'read-only-route' }));
   }
+
+  /**
+   * A copy may be taken away while it is read. Then its rows go too, and what was found is not to
+   * be told from what never was: the request is decided anew, without copies.
+   */
+  async #unlessWithdrawn<T>(reading: Promise<T>): Promise<T> {
+    const { name, home } = this.#copy;
+    let value: T;
+    try {
+      value = await reading;
+    } catch (error) {
+      if (error instanceof CopyWithdrawn) await this.#withdrawn();
+      throw error;
+    }
+    if (!this.#edge.policies.current.serves(name, home)) await this.#withdrawn();
+    return value;
+  }
+
+  async #withdrawn(): Promise<void> {
+    const { req } = this.#c;
+    const body = isSafe(req.method) ? undefined : new Uint8Array(await req.arrayBuffer());
+    this.#edge.decideAnew(this.#visit, 'copy-withdrawn', body);
+  }
+}
+
+/** The policy of a home that refused because of it; undefined for every other answer. */
+function otherPolicy(answer: PeerAnswer & { kind: 'answered' }): HopPolicy | undefined {
+  if (answer.status !== 503) return undefined;
+  const field = (wanted: string) => answer.headers.find(([name]) => name === wanted)?.[1];
+  if (field('domicile-decision') !== 'refuse;because=policy-version-differs') return undefined;
+  return policyFromField(field('domicile-policy') ?? '');
 }
 
 function refusalOf(refused: Refused): Failure {

@@ -3,7 +3,14 @@ import { expect, test } from 'vitest';
 import { type Hop, type HopContent, HopGuard, signHop } from './hop.ts';
 
 const key = createSecretKey(randomBytes(32));
-const hop: Hop = { from: 'asia', to: 'eu', sender: 'abc', number: 1, budgetMs: 1_900 };
+const hop: Hop = {
+  from: 'asia',
+  to: 'eu',
+  sender: 'abc',
+  number: 1,
+  budgetMs: 1_900,
+  policy: { version: 3, recorded: true },
+};
 const content: HopContent = {
   method: 'POST',
   target: '/users/u1/orders?x=1',
@@ -39,6 +46,22 @@ test('a longer budget than was signed is refused', () => {
   expect(new HopGuard('eu', key).check(signed, content).kind).toBe('refused');
 });
 
+test.each([{ version: 3, recorded: true }, { version: 12, recorded: false }, undefined])(
+  'the policy %j arrives as it was sent',
+  (policy) => {
+    const sent = { ...hop, policy };
+    expect(new HopGuard('eu', key).check(signHop(sent, content, key), content)).toEqual({
+      kind: 'genuine',
+      hop: sent,
+    });
+  },
+);
+
+test('another policy version than was signed is refused', () => {
+  const signed = signHop(hop, content, key).replace(';3;', ';4;');
+  expect(new HopGuard('eu', key).check(signed, content).kind).toBe('refused');
+});
+
 test('a key of nobody signs nothing', () => {
   const verdict = new HopGuard('eu', key).check(
     signHop(hop, content, createSecretKey(randomBytes(32))),
@@ -52,7 +75,7 @@ test('a hop for another region is refused by name', () => {
   expect(verdict).toEqual({ kind: 'refused', why: 'signed for "eu", received in "us"' });
 });
 
-test.each(['', 'v1', 'v2;a;b;c;1;1;x', 'v1;a;b;c;1;1;x;y', ';;;;;;;;;'])(
+test.each(['', 'v2', 'v1;a;b;c;1;1;3;x', 'v2;a;b;c;1;1;3;x;y', ';;;;;;;;;'])(
   '%j is no hop',
   (header) => {
     expect(new HopGuard('eu', key).check(header, content).kind).toBe('refused');

@@ -24,6 +24,14 @@ export type Hop = {
   number: number;
   /** What is left of the client's budget, in milliseconds. */
   budgetMs: number;
+  /** Under which the sender decided; undefined for a question of the router's own. */
+  policy: HopPolicy | undefined;
+};
+
+export type HopPolicy = {
+  version: number;
+  /** Whether the sender's region has it in force; else it only stands in the sender's file. */
+  recorded: boolean;
 };
 
 export type HopContent = {
@@ -49,7 +57,8 @@ export function isSafe(method: string): boolean {
 }
 
 export function signHop(hop: Hop, content: HopContent, key: KeyObject): string {
-  const fields = `v1;${hop.from};${hop.to};${hop.sender};${hop.number};${hop.budgetMs}`;
+  const { from, to, sender, number, budgetMs, policy } = hop;
+  const fields = `v2;${from};${to};${sender};${number};${budgetMs};${policyText(policy)}`;
   return `${fields};${mac(fields, content, key).toString('base64url')}`;
 }
 
@@ -64,9 +73,9 @@ export class HopGuard {
   }
 
   check(header: string, content: HopContent): HopVerdict {
-    const [version, from, to, sender, number, budgetMs, tag, ...rest] = header.split(';');
-    if (version !== 'v1' || tag === undefined || rest.length > 0)
-      return refused('not a hop of version 1');
+    const [version, from, to, sender, number, budgetMs, policy, tag, ...rest] = header.split(';');
+    if (version !== 'v2' || tag === undefined || rest.length > 0)
+      return refused('not a hop of version 2');
     const fields = header.slice(0, header.length - tag.length - 1);
     const claimed = Buffer.from(tag, 'base64url');
     const expected = mac(fields, content, this.#key);
@@ -81,6 +90,7 @@ export class HopGuard {
       sender: sender ?? '',
       number: Number(number),
       budgetMs: Number(budgetMs),
+      policy: policyFrom(policy ?? ''),
     };
     let window = this.#seen.get(hop.sender);
     if (window === undefined) {
@@ -108,6 +118,18 @@ class ReplayWindow {
     this.#seen[number % WINDOW] = 1;
     return true;
   }
+}
+
+/** `3`, `file-3`, or `-`. */
+function policyText(policy: HopPolicy | undefined): string {
+  if (policy === undefined) return '-';
+  return policy.recorded ? String(policy.version) : `file-${policy.version}`;
+}
+
+function policyFrom(text: string): HopPolicy | undefined {
+  if (text === '-') return undefined;
+  const recorded = !text.startsWith('file-');
+  return { version: Number(recorded ? text : text.slice('file-'.length)), recorded };
 }
 
 function refused(why: string): HopVerdict {

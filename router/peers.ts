@@ -9,7 +9,7 @@ import type { KeyObject } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { Agent, type Dispatcher, errors, request as send } from 'undici';
 import type { Catalogue, RegionId } from '../regions/catalogue.ts';
-import { HOP_HEADER, type HopContent, signHop } from './hop.ts';
+import { HOP_HEADER, type HopContent, type HopPolicy, signHop } from './hop.ts';
 
 export type PeerRequest = {
   method: string;
@@ -19,6 +19,8 @@ export type PeerRequest = {
   body: Uint8Array | undefined;
   /** What is left of the client's budget, in milliseconds. */
   budgetMs: number;
+  /** Under which the request was sent on; undefined for a question of the router's own. */
+  policy: HopPolicy | undefined;
 };
 
 /** Null where the status has no body. */
@@ -119,7 +121,8 @@ export class Peers {
     }
     const content = hopContent(request.method, request.target, headers, request.body);
     const { here, sender, hopKey } = this.#options;
-    const hop = { from: here, to, sender, number: ++this.#hops, budgetMs };
+    const { policy } = request;
+    const hop = { from: here, to, sender, number: ++this.#hops, budgetMs, policy };
     headers[HOP_HEADER] = signHop(hop, content, hopKey);
     try {
       const response = await send(origin + request.target, {

@@ -42,11 +42,14 @@ export type Failure =
   | { kind: 'conflict'; constraint: string | undefined }
   | { kind: 'constraint-violated'; constraint: string | undefined }
   | { kind: 'hop-refused'; why: string }
+  | { kind: 'policy-version-differs'; sender: RegionPolicy; receiver: RegionPolicy }
   | { kind: 'misdirected'; home: RegionId | undefined }
   | { kind: 'read-only-route' }
   | { kind: 'not-permitted' }
   | { kind: 'undeclared-in-policy'; what: string }
   | { kind: 'internal' };
+
+export type RegionPolicy = { region: RegionId; version: number };
 
 type Description = {
   status: number;
@@ -293,6 +296,19 @@ function describe(failure: Failure): Description {
         detail: failure.why,
         retry: 'after-change',
       };
+    case 'policy-version-differs': {
+      const { sender, receiver } = failure;
+      return {
+        status: 503,
+        title: 'The two regions have different policy versions in force',
+        detail: `"${sender.region}" decided under version ${sender.version}, "${receiver.region}" is under version ${receiver.version}. No handler ran and nothing was changed.`,
+        retry: 'safe',
+        versions: {
+          [sender.region]: sender.version,
+          [receiver.region]: receiver.version,
+        },
+      };
+    }
     case 'misdirected':
       return {
         status: 421,

@@ -14,7 +14,7 @@ import { formatComplaint } from '../regions/yaml-complaint.ts';
 
 export type AppFiles = { app: string; policy: string; regions: string; schema: string };
 export type FilesReading =
-  | { catalogue: Catalogue; policy: Policy }
+  | { catalogue: Catalogue; policy: Policy; policyText: string }
   | { complaints: readonly string[] };
 
 /** The files beside an app module, unless others are named. */
@@ -44,9 +44,24 @@ export async function readFiles({ policy, regions }: AppFiles): Promise<FilesRea
   for (const reading of [read, catalogue]) {
     if ('complaints' in reading) complaints.push(...reading.complaints.map(formatComplaint));
   }
-  if (known === undefined || 'complaints' in read) return { complaints };
+  if (known === undefined || 'complaints' in read || 'complaint' in policyText) {
+    return { complaints };
+  }
   const undone = notEnforced(read.policy, shown(policy));
-  return undone.length > 0 ? { complaints: undone } : { catalogue: known, policy: read.policy };
+  if (undone.length > 0) return { complaints: undone };
+  return { catalogue: known, policy: read.policy, policyText: policyText.text };
+}
+
+/** The policy of a text that does not come from a file, held to the same conditions. */
+export function readPolicyText(
+  text: string,
+  label: string,
+  catalogue: Catalogue,
+): { policy: Policy } | { complaints: readonly string[] } {
+  const read = readPolicy(text, label, catalogue);
+  if ('complaints' in read) return { complaints: read.complaints.map(formatComplaint) };
+  const undone = notEnforced(read.policy, label);
+  return undone.length > 0 ? { complaints: undone } : read;
 }
 
 /** What the language can say and nothing here keeps yet: better not started than not kept. */

@@ -47,6 +47,12 @@ const STATEMENT_TIMEOUT_MS = 10_000;
 
 class NotReached extends Error {}
 
+/** What is read abroad was taken away meanwhile: not a mistake of the handler. */
+export class CopyWithdrawn extends Error {}
+
+/** No privilege, no such table, no such column (PostgreSQL documentation, appendix A). */
+const WITHDRAWN_CODES: ReadonlySet<string> = new Set(['42501', '42P01', '42703']);
+
 export class RegionDatabase {
   #options: RegionDatabaseOptions;
   #pools = new Map<string, LeasePool>();
@@ -125,11 +131,15 @@ export class RegionDatabase {
     }
   }
 
-  /** Reads another region's data where its pulse was seen, as the login that sees nothing else. */
+  /**
+   * Reads another region's data where its pulse was seen, as the login that sees nothing else.
+   * @throws CopyWithdrawn when `relation`, which the route declares, cannot be read any longer.
+   */
   async readAbroad<T>(
     visit: Visit,
     seen: MirrorSighting,
     query: (sql: Sql) => Promise<T>,
+    relation: string,
   ): Promise<T> {
     const timeoutMs = visit.deadlineMs - this.#options.now();
     if (timeoutMs <= 0) throw new Refusal({ kind: 'deadline-exceeded' });
@@ -145,9 +155,30 @@ export class RegionDatabase {
       );
     } catch (error) {
       const objection = objectionTo(error);
-      if (objection === undefined) throw refusalOf(error, 'read');
+      if (objection === undefined) {
+        if (isDenied(error) && !(await this.#mayRead(seen.node, relation, visit.deadlineMs))) {
+          throw new CopyWithdrawn();
+        }
+        throw refusalOf(error, 'read');
+      }
       if (objection === 'unreachable') this.#options.sightings.forget(seen.node);
       throw new Refusal(this.#unavailable(visit));
+    }
+  }
+
+  /** Whether the login abroad may read the relation now. A handler's own mistake leaves it so. */
+  async #mayRead(node: string, relation: string, deadlineMs: number): Promise<boolean> {
+    try {
+      const timeoutMs = Math.max(1, deadlineMs - this.#options.now());
+      const [row] = await this.#pool(node, 'abroad').run(
+        (sql) => sql<{ may: boolean | null }[]>`
+          select has_table_privilege(to_regclass(${relation}), 'select') as may`,
+        { timeoutMs },
+      );
+      return row?.may === true;
+    } catch (error) {
+      // Without a privilege on the schema even the question is refused.
+      return !isDenied(error);
     }
   }
 
@@ -364,6 +395,14 @@ function objectionTo(error: unknown): Objection | undefined {
   if (error instanceof NotReached) return 'behind';
   if (error instanceof DatabaseError && isUnreachable(error.failure)) return 'unreachable';
   return undefined;
+}
+
+function isDenied(error: unknown): boolean {
+  return (
+    error instanceof DatabaseError &&
+    error.failure.kind === 'rejected' &&
+    WITHDRAWN_CODES.has(error.failure.sqlstate)
+  );
 }
 
 function isUnreachable(failure: DatabaseFailure): boolean {

@@ -10,6 +10,7 @@ import type { Placed } from '../policies/placement.ts';
 import { NO_SESSION, type Session } from '../policies/session.ts';
 import type { RegionId } from '../regions/catalogue.ts';
 import type { PeerBody } from './peers.ts';
+import type { PolicyInForce } from './policy-in-force.ts';
 
 export type Decision =
   | { kind: 'serve'; node: string; rung: Rung | 'mirror' }
@@ -26,18 +27,35 @@ const OWN_FIELDS: ReadonlySet<string> = new Set([
   'domicile-served-by',
   'domicile-decision',
   'domicile-home',
+  'domicile-policy',
   'domicile-staleness-ms',
   'server-timing',
 ]);
 
+/**
+ * Why a request is decided once more, under the policy that is in force by then; at most once for
+ * each reason. In both cases nothing was changed: the home refused before any handler, or a handler
+ * only read.
+ */
+export type Anew = 'policy-version-differs' | 'copy-withdrawn';
+
+/** Thrown to end a turn of a request that is decided anew; no client sees it. */
+export class DecideAnew extends Error {}
+
 export class Visit {
   readonly region: RegionId;
+  /** Everything that decides about this request uses this, and asks for no other. */
+  readonly policy: PolicyInForce;
   /** Monotonic milliseconds. */
   readonly arrivedAtMs: number;
   /** When the answer must be out; travels with a hop as what is left of it. */
   readonly deadlineMs: number;
   /** The region whose edge sent this request on; undefined when it came from a client. */
   readonly hopFrom: RegionId | undefined;
+  /** For which reasons this request was decided anew before. */
+  readonly turns: readonly Anew[];
+  /** Set when it is to be decided anew, with the body that was read already. */
+  anew: { because: Anew; body: Uint8Array | undefined } | undefined;
 
   decision: Decision = { kind: 'answer' };
   passedOver: readonly PassedOver[] = [];
@@ -63,14 +81,24 @@ export class Visit {
 
   constructor(
     region: RegionId,
+    policy: PolicyInForce,
     arrivedAtMs: number,
     deadlineMs: number,
     hopFrom: RegionId | undefined,
+    turns: readonly Anew[] = [],
   ) {
     this.region = region;
+    this.policy = policy;
     this.arrivedAtMs = arrivedAtMs;
     this.deadlineMs = deadlineMs;
     this.hopFrom = hopFrom;
+    this.turns = turns;
+  }
+
+  /** The same request from its beginning, under another policy and in the time that is left. */
+  anewUnder(policy: PolicyInForce, because: Anew): Visit {
+    const { region, arrivedAtMs, deadlineMs, hopFrom, turns } = this;
+    return new Visit(region, policy, arrivedAtMs, deadlineMs, hopFrom, [...turns, because]);
   }
 
   /** Adds one metric to `Server-Timing`. */
@@ -107,6 +135,7 @@ export class Visit {
       ['domicile-decision', joined(this.#decision(), relayed('domicile-decision'))],
       ['server-timing', joined(this.#serverTiming(nowMs), relayed('server-timing'))],
     ];
+    fields.push(['domicile-policy', this.policy.field]);
     const home = relayed('domicile-home') ?? this.home;
     if (home !== undefined) fields.push(['domicile-home', home]);
     const staleness =

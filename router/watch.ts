@@ -1,20 +1,23 @@
 /**
  * What are this region's nodes doing now?
  *
- * Looks at each node four times a second and writes what it saw to the sightings; beats the pulse
- * that travels to the peers. A node that does not answer costs its own look only.
+ * Looks at each node four times a second and writes what it saw to the sightings, and to the policy
+ * feed what it has recorded; beats the pulse that travels to the peers. A node that does not answer costs its own look only.
  */
 import { SIGHTING_AGE_MS_MAX } from '../policies/place-read.ts';
 import type { RegionId } from '../regions/catalogue.ts';
 import { lsnFromPostgres } from '../regions/position.ts';
-import type { Sql } from '../regions/postgres.ts';
-import type { Sightings } from '../regions/sighting.ts';
+import { DatabaseError, type Sql } from '../regions/postgres.ts';
+import type { Sighting, Sightings } from '../regions/sighting.ts';
+import type { PolicyFeed } from './policy-feed.ts';
+import { type Origin, recordAt, stampAt } from './policy-record.ts';
 import type { RegionDatabase } from './region-database.ts';
 
 export type WatchOptions = {
   here: RegionId;
   database: RegionDatabase;
   sightings: Sightings;
+  policies: PolicyFeed;
   now: () => number;
   everyMs: number;
   /** A look that takes longer is given up; the node's sighting ages meanwhile. */
@@ -99,7 +102,7 @@ export class Watch {
   }
 
   async #look(node: string): Promise<void> {
-    const { database, sightings, now, timeoutMs } = this.#options;
+    const { database, sightings, policies, now, timeoutMs } = this.#options;
     const askedAtMs = now();
     // A frozen replica keeps its connections and answers nothing: every read placed there would
     // wait for its whole budget until the last sighting has aged.
@@ -111,11 +114,21 @@ export class Watch {
         node,
         'router',
         async (sql, incarnation) => {
-          const seen = await lookAt(sql);
+          // Pipelined, so that it costs no round trip; a node without these tables is still seen.
+          const [seen, stamp] = await Promise.all([
+            lookAt(sql),
+            stampAt(sql).catch((error: unknown) => {
+              const code = rejectionOf(error);
+              if (code !== undefined) policies.unread(node, code);
+            }),
+          ]);
           if (seen === undefined) return;
           sightings.record({ ...seen, node, incarnation, seenAtMs: askedAtMs });
           const mirrorNode = seen.role === 'replica' || !hasReplica(sightings, now());
           if (mirrorNode) await this.#lookAtPulses(node, incarnation, askedAtMs, sql);
+          const origin = originOf(seen);
+          if (stamp === undefined || !policies.hasNews(origin, stamp)) return;
+          policies.take({ ...(await recordAt(sql, 0)), origin });
         },
         timeoutMs,
       );
@@ -155,7 +168,7 @@ export class Watch {
 }
 
 /** Undefined while a replica does not say which timeline it follows: then it proves nothing. */
-async function lookAt(sql: Sql) {
+export async function lookAt(sql: Sql) {
   const [row] = await sql<NodeRow[]>`
     select standby, system_id,
       case when standby then pg_last_wal_replay_lsn() else pg_current_wal_flush_lsn() end::text
@@ -176,6 +189,20 @@ async function lookAt(sql: Sql) {
       lsn: lsnFromPostgres(row.lsn),
     },
   };
+}
+
+export function originOf({
+  role,
+  at: { systemId, timeline },
+}: Pick<Sighting, 'role' | 'at'>): Origin {
+  return { role, systemId, timeline };
+}
+
+/** The code alone: a message may quote what was asked. */
+function rejectionOf(error: unknown): string | undefined {
+  if (!(error instanceof DatabaseError)) return undefined;
+  const { failure } = error;
+  return failure.kind === 'rejected' ? failure.sqlstate : undefined;
 }
 
 /** PostgreSQL shows the unsigned identifier as a signed bigint. */
