@@ -161,10 +161,10 @@ describe('a hop between edges', () => {
   });
 
   test.each([
-    'v1;us;eu;somebody;1;2000;AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA',
-    'v1;us;eu;somebody;1;2000;',
-    'v1;us;eu',
-    'v2;us;eu;somebody;1;2000;AAAA',
+    'v2;us;eu;somebody;1;2000;1;AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA',
+    'v2;us;eu;somebody;1;2000;1;',
+    'v2;us;eu',
+    'v1;us;eu;somebody;1;2000;AAAA',
     'true',
     '',
   ])('that nobody signed is refused: "%s"', async (header) => {
@@ -470,7 +470,7 @@ describe('a refusal is a problem document that says whether to try again', () =>
     ['PATCH', ''],
     ['PROPFIND', ''],
     ['QUERY', ''],
-    ['POST', 'Domicile-Hop: v1;us;eu;nobody;1;2000;AAAA\r\n'],
+    ['POST', 'Domicile-Hop: v2;us;eu;nobody;1;2000;1;AAAA\r\n'],
   ])('a body of %s that goes on for ever is not read to its end %s', async (method, header) => {
     const chunk = `${(65_536).toString(16)}\r\n${' '.repeat(65_536)}\r\n`;
     for (const to of REGIONS) {

@@ -25,6 +25,7 @@ export type PolicyFeedOptions = {
   log: (line: Record<string, unknown>) => void;
 };
 
+type Accepted = { policy: Policy; sha256: string; source: 'recorded' };
 type Believed = { systemId: bigint; timeline: number; stamp: bigint };
 
 export class PolicyFeed {
@@ -68,7 +69,7 @@ export class PolicyFeed {
     this.#believed = { systemId: origin.systemId, timeline: origin.timeline, stamp };
     const { here, log } = this.#options;
     const before = this.#current;
-    const { policy, sha256, source } = this.#accepted(record.inForce) ?? before;
+    const { policy, sha256, source } = this.#newest(record.inForce) ?? before;
     // A region that has lost its records does not open what it cannot vouch for.
     const openings: Openings =
       record.everRecorded || source === 'recorded'
@@ -109,14 +110,20 @@ export class PolicyFeed {
     this.#options.log({ level: 'error', event: 'policy-record-unreadable', node, why });
   }
 
-  /** The recorded policy, if it is to replace the one in force. */
-  #accepted(
-    recorded: RecordedPolicy | undefined,
-  ): { policy: Policy; sha256: string; source: 'recorded' } | undefined {
-    if (recorded === undefined) return undefined;
+  /** The first that can be read, if it is to replace the one in force. */
+  #newest(versions: readonly RecordedPolicy[]): Accepted | undefined {
+    const before = this.#current;
+    for (const recorded of versions) {
+      if (before.source === 'recorded' && recorded.version < before.version) return undefined;
+      const accepted = this.#accepted(recorded);
+      if (accepted !== undefined) return accepted;
+    }
+    return undefined;
+  }
+
+  #accepted(recorded: RecordedPolicy): Accepted | undefined {
     const { version, text } = recorded;
     const before = this.#current;
-    if (before.source === 'recorded' && version < before.version) return undefined;
     const sha256 = sha256Of(text);
     if (before.source === 'recorded' && version === before.version) {
       if (sha256 !== before.sha256) this.#complain(recorded, 'the text of a version changed');

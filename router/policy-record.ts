@@ -17,18 +17,20 @@ export type PolicyRecord = {
   stamp: bigint;
   /** Whether this region has recorded any version, in force or not. */
   everRecorded: boolean;
-  inForce: RecordedPolicy | undefined;
+  /** Greatest version first. One that cannot be read leaves the one before it in force. */
+  inForce: readonly RecordedPolicy[];
   openings: readonly Opening[];
 };
 
 export type RecordedPolicy = { version: number; text: string; sha256: string };
 
+/** An edge that starts after a mistake goes by the version before it, like those that ran on. */
+const VERSIONS_MAX = 3;
+
 type RecordRow = {
   stamp: string;
   ever_recorded: boolean;
-  version: number | null;
-  text: string | null;
-  sha256: string | null;
+  policies: RecordedPolicy[];
   openings: [name: string, home: string][];
 };
 
@@ -47,24 +49,25 @@ export async function recordAt(sql: Sql, heardOf: number): Promise<Omit<PolicyRe
     select
       (select coalesce(max(stamp), 0) from domicile.policy_stamp)::text as stamp,
       exists (select from domicile.policies) as ever_recorded,
-      policy.version, policy.text, policy.sha256,
+      (
+        select coalesce(
+          json_agg(json_build_object('version', version, 'text', text, 'sha256', sha256)
+            order by version desc), '[]')
+        from (
+          select version, text, sha256 from domicile.policies
+          where in_force_at is not null or version = ${heardOf}
+          order by version desc limit ${VERSIONS_MAX}
+        ) as newest
+      ) as policies,
       (
         select coalesce(json_agg(json_build_array(name, home) order by name, home), '[]')
         from domicile.openings
-      ) as openings
-    from (select) as one
-    left join lateral (
-      select version, text, sha256 from domicile.policies
-      where in_force_at is not null or version = ${heardOf}
-      order by version desc limit 1
-    ) as policy on true`;
+      ) as openings`;
   if (row === undefined) throw new TypeError('a select without from gave no row');
-  const { version, text, sha256 } = row;
   return {
     stamp: BigInt(row.stamp),
     everRecorded: row.ever_recorded,
-    inForce:
-      version === null || text === null || sha256 === null ? undefined : { version, text, sha256 },
+    inForce: row.policies,
     openings: row.openings.map(([name, home]) => ({ name, home })),
   };
 }
