@@ -544,7 +544,7 @@ class NewcomerData extends HomeData {
       const value = await super.write(async (sql) => {
         await sql`
           select domicile.settle(${key}, ${claim}::uuid, ${this.#id}, ${placed.jurisdiction},
-            ${placed.rule}, ${edge.policy.version})`;
+            ${placed.rule}, ${visit.policy.version})`;
         return work(sql);
       });
       this.#settled = true;
