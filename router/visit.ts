@@ -42,6 +42,8 @@ export type Anew = 'policy-version-differs' | 'copy-withdrawn';
 /** Thrown to end a turn of a request that is decided anew; no client sees it. */
 export class DecideAnew extends Error {}
 
+const FIRST_TURN: readonly Anew[] = [];
+
 export class Visit {
   readonly region: RegionId;
   /** Everything that decides about this request uses this, and asks for no other. */
@@ -85,7 +87,7 @@ export class Visit {
     arrivedAtMs: number,
     deadlineMs: number,
     hopFrom: RegionId | undefined,
-    turns: readonly Anew[] = [],
+    turns = FIRST_TURN,
   ) {
     this.region = region;
     this.policy = policy;
