@@ -115,6 +115,26 @@ function card(at: string, user: string): Promise<Answer> {
 const isMirrored = ({ headers }: Answer) =>
   /rung=mirror/.test(String(headers['domicile-decision']));
 
+let hops = 0;
+/** A request as an edge of another region would send it on. */
+function hop(to: Where, target: string, policy: HopPolicy | undefined, body?: unknown) {
+  const method = body === undefined ? 'GET' : 'POST';
+  const sent = body === undefined ? undefined : JSON.stringify(body);
+  const from = to === 'us' ? 'asia' : 'us';
+  const header = signHop(
+    { from, to, sender: newId('sender'), number: ++hops, budgetMs: BUDGET_MS, policy },
+    {
+      method,
+      target,
+      session: undefined,
+      cookie: undefined,
+      body: sent === undefined ? undefined : Buffer.from(sent),
+    },
+    createSecretKey(domicile.secret('hops')),
+  );
+  return domicile.call(to, method, target, { headers: { 'domicile-hop': header }, body: sent });
+}
+
 describe('a region that has recorded nothing', () => {
   test('is under the file, says so, and serves what the policy allows', async () => {
     for (const region of REGIONS) {
@@ -276,25 +296,6 @@ describe('a copy that is taken away while it is read', () => {
 });
 
 describe('a hop', () => {
-  let hops = 0;
-  function hop(to: Where, target: string, policy: HopPolicy | undefined, body?: unknown) {
-    const method = body === undefined ? 'GET' : 'POST';
-    const sent = body === undefined ? undefined : JSON.stringify(body);
-    const from = to === 'us' ? 'asia' : 'us';
-    const header = signHop(
-      { from, to, sender: newId('sender'), number: ++hops, budgetMs: BUDGET_MS, policy },
-      {
-        method,
-        target,
-        session: undefined,
-        cookie: undefined,
-        body: sent === undefined ? undefined : Buffer.from(sent),
-      },
-      createSecretKey(domicile.secret('hops')),
-    );
-    return domicile.call(to, method, target, { headers: { 'domicile-hop': header }, body: sent });
-  }
-
   test.each([
     { version: 0, recorded: true },
     { version: 9, recorded: true },
@@ -366,8 +367,14 @@ describe('a new version', () => {
     };
   }
 
-  test('comes region by region, and every answer is of exactly one version', async () => {
+  test('that is recorded and nowhere in force is not taken up for a word from a file', async () => {
     await record(2);
+    const answer = await hop('eu', `/users/${users.eu}`, { version: 2, recorded: false });
+    expect([answer.status, answer.json.versions]).toEqual([503, { us: 2, eu: 1 }]);
+    expect((await health('eu')).policyVersion).toBe(1);
+  });
+
+  test('comes region by region, and every answer is of exactly one version', async () => {
     const { seen, stop } = hammer();
     const count = (is: (one: Seen) => boolean) => seen.filter(is).length;
     const more = async (what: string, is: (one: Seen) => boolean) => {
