@@ -48,7 +48,10 @@ test('a mirror that the new policy opens fills with what was there before', asyn
     await run(String(closed), async (edge) => {
       expect((await callUrl(edge('us'), 'POST', '/users', { body: user })).status).toBe(201);
     });
-    await run(storefront, async (edge) => {
+    // What was recorded cannot be said anew under its old number.
+    await expect(run(storefront, async () => {})).rejects.toThrow('raise version to 2');
+    const opened = storefront.replace(/^version: 1$/m, 'version: 2');
+    await run(opened, async (edge) => {
       await eventually('her card is served in eu from the mirror', async () => {
         const card = await callUrl(edge('eu'), 'GET', `/users/${user.id}/card`);
         return (

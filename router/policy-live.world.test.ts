@@ -24,7 +24,7 @@ import {
 /** Waiting for locks and for a busy machine must not end as a refusal. */
 const BUDGET_MS = 10_000;
 /** An edge looks four times a second; the rest is for machines that have much else to do. */
-const TAKEN_UP_MS = 1_000;
+const TAKEN_UP_MS = 5_000;
 
 const PRIMARIES: Record<Where, string> = { us: 'us-a', eu: 'eu-a', asia: 'asia-a' };
 /** Where Americans are at home; everything else stays as it is. */
@@ -136,6 +136,21 @@ function hop(to: Where, target: string, policy: HopPolicy | undefined, body?: un
 }
 
 describe('a region that has recorded nothing', () => {
+  // As a start of before versions were recorded left it.
+  beforeAll(async () => {
+    for (const region of REGIONS) {
+      await inRegion(region, async (sql) => {
+        await sql`delete from domicile.openings`;
+        await sql`delete from domicile.policies`;
+      });
+    }
+    const { edges, startEdge } = domicile.world;
+    for (const [name, edge] of [...edges]) {
+      await edge.stop();
+      await startEdge(name);
+    }
+  });
+
   test('is under the file, says so, and serves what the policy allows', async () => {
     for (const region of REGIONS) {
       const answer = await domicile.call(region, 'GET', '/products');
@@ -173,7 +188,7 @@ describe('a region that has recorded nothing', () => {
   });
 });
 
-test('closing and opening a copy by SQL takes effect within a second', async () => {
+test('closing and opening a copy by SQL takes effect with the next look', async () => {
   const copies = [
     { name: 'public_profiles', home: 'us', ask: () => card('eu', users.us) },
     { name: 'products', home: 'us', ask: () => domicile.call('eu', 'GET', '/products') },
