@@ -67,7 +67,7 @@ const SCHEMA = join(here, '..', 'regions', 'schema');
 const MAIN = join(here, 'main.ts');
 
 /** An edge looks at its nodes before it listens; on a busy machine this takes seconds. */
-const EDGE_READY_MS = 15_000;
+const EDGE_READY_MS = 30_000;
 /** Longer than an edge's budget: requests under way are answered. */
 const EDGE_STOP_MS = 5_000;
 
