@@ -25,6 +25,7 @@ import {
 } from './cluster-state.ts';
 import {
   airlocksOf,
+  connectionName,
   FEED_ROLE,
   mirrorSchema,
   mirrorView,
@@ -99,6 +100,8 @@ export type PlanInput = {
   versions: ReadonlyMap<RegionId, RecordedVersions>;
   /** Whether this text is the one that a region has recorded for this version. */
   sameText: (region: RegionId) => boolean;
+  /** Subscriptions that are to begin anew though nothing is wrong with them, by `connectionName`. */
+  anew: ReadonlySet<string>;
   /** Withdrawn and not yet proven to be off the disk, by the cluster that held it. */
   remains: ReadonlyMap<ClusterName, readonly string[]>;
 };
@@ -776,7 +779,8 @@ class Planner {
 
   /** Whether what a subscription and its slot are can stay, apart from what is easily changed. */
   #isUsable(hop: Hop): boolean {
-    const { found, wanted } = this.#input;
+    const { found, wanted, anew } = this.#input;
+    if (anew.has(connectionName(hop.to, hop.subscription))) return false;
     const have = found.get(hop.to)?.get(`subscription ${hop.subscription}`);
     const want = wanted.get(hop.to)?.get(`subscription ${hop.subscription}`);
     if (have?.kind !== 'subscription' || want?.kind !== 'subscription') return false;

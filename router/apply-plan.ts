@@ -30,6 +30,8 @@ export type ApplyOptions = {
   by: string;
   /** The hash of the plan that somebody agreed to; any plan when undefined. */
   agreed?: string;
+  /** Subscriptions to fill anew though nothing is wrong with them, by `connectionName`. */
+  anew?: ReadonlySet<string>;
   /** How long edges may go on serving from what was closed: until their next look at it. */
   edgesNoticeMs: number;
   report: (step: string) => void;
@@ -61,10 +63,10 @@ export type Preview = { view: WorldView; effects: Effects; refusals: readonly st
 /** What an apply would do, and why it would not. Changes nothing. */
 export async function preview(
   session: Session,
-  options: Pick<ApplyOptions, 'policy' | 'text' | 'today'>,
+  options: Pick<ApplyOptions, 'policy' | 'text' | 'today' | 'anew'>,
   measure: 'subjects' | 'rows, too' = 'rows, too',
 ): Promise<Preview> {
-  const view = await observeWorld(session, options.policy, options.text);
+  const view = await observeWorld(session, options.policy, options.text, options.anew);
   const effects = await measureEffects(session, options.policy, view, measure);
   const refusals = [
     ...(await versionRefusals(session, options, view)),
@@ -102,7 +104,13 @@ class Application {
     const { policy, agreed, report } = this.#options;
     let done = 0;
     for (let round = 1; ; round++) {
-      const { view, refusals } = await preview(this.#session, this.#options, 'subjects');
+      // What was filled anew in the first round is not to be in the second.
+      const { anew: _anew, ...later } = this.#options;
+      const { view, refusals } = await preview(
+        this.#session,
+        round === 1 ? this.#options : later,
+        'subjects',
+      );
       if (round === 1 && agreed !== undefined && agreed !== view.hash) {
         const resumes = this.#lock.resumes(agreed);
         if (!resumes) return { kind: 'refused', because: [STALE] };

@@ -2,6 +2,7 @@
 /**
  * The command `domicile`: the one place where the router meets environment, clock and terminal.
  */
+import { userInfo } from 'node:os';
 import { resolve } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
@@ -12,6 +13,8 @@ import { CannotStart } from '../regions/local/cannot-start.ts';
 import { settingsHelp } from './config.ts';
 import { down } from './down-command.ts';
 import { startEdge } from './edge-command.ts';
+import { refillCommand, statusCommand } from './mirrors-command.ts';
+import { applyCommand, planCommand } from './plan-command.ts';
 import { type Answer, checkCommand, explainCommand } from './policy-command.ts';
 import { ProvisionError } from './provision.ts';
 import { up } from './up-command.ts';
@@ -67,6 +70,8 @@ program
     const outcome = await up({
       ...options,
       durable: options.notDurable !== true,
+      today: new Date().toISOString().slice(0, 10),
+      by: operatorName(),
       environment: process.env,
       now: () => performance.now(),
       print,
@@ -137,6 +142,72 @@ policyOptions(policy.command('explain'))
   .description('say where a subject would live and where each of its columns may be')
   .argument('<facts...>', 'such as country=DE contract=standard')
   .action(async (facts, options) => answer(await explainCommand(options, facts), options.json));
+
+const today = () => new Date().toISOString().slice(0, 10);
+/** For the record of who changed what. */
+function operatorName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    // A user without a name in the system's list, as in many containers.
+    return `uid ${process.getuid?.()}`;
+  }
+}
+const json = ['--json', 'answer in one line of JSON'] as const;
+const root = ['--root <folder>', 'where the world keeps its data', ROOT] as const;
+
+policy
+  .command('plan')
+  .description(
+    'say what this policy would change in the running world: status 0 nothing, 2 something',
+  )
+  .option('--policy <file>', 'the residency policy (default: the one the world was started with)')
+  .option('--out <file>', 'write the plan to a file, for an apply of exactly this plan')
+  .option(...root)
+  .option(...json)
+  .action(async (options) =>
+    answer(await planCommand({ ...options, today: today() }), options.json),
+  );
+
+policy
+  .command('apply')
+  .description('bring the running world to what this policy wants, narrowing before widening')
+  .option('--policy <file>', 'the residency policy (default: the one the world was started with)')
+  .option('--plan <file>', 'apply this plan only, and refuse when it has gone stale')
+  .option('--by <name>', 'who applies it, for the record (default: who you are here)')
+  .option(...root)
+  .option(...json)
+  .action(async (options) => {
+    const progress = options.json === true ? () => {} : print;
+    const by = options.by ?? operatorName();
+    const asked = { ...options, by, today: today(), print: progress, signal: askedToEnd() };
+    answer(await applyCommand(asked), options.json);
+  });
+
+const mirrors = program.command('mirrors').description('copies of what other homes let out');
+
+mirrors
+  .command('status')
+  .description('say how each copy does, what edges may read of it, and what was taken back')
+  .option(...root)
+  .option(...json)
+  .action(async (options) => answer(await statusCommand(options), options.json));
+
+mirrors
+  .command('refill')
+  .description('fill copies anew: of one home in one region, or all that leave through one airlock')
+  .option('--from <region>', 'whose rows')
+  .option('--to <region>', 'where they are read')
+  .option('--airlock <name>', 'an airlock, with all who read it')
+  .option('--by <name>', 'who does it, for the record (default: who you are here)')
+  .option(...root)
+  .option(...json)
+  .action(async (options) => {
+    const progress = options.json === true ? () => {} : print;
+    const by = options.by ?? operatorName();
+    const asked = { ...options, by, print: progress, signal: askedToEnd() };
+    answer(await refillCommand(asked), options.json);
+  });
 
 try {
   await program.parseAsync();

@@ -64,6 +64,7 @@ export async function observeWorld(
   session: Session,
   policy: Policy,
   text: string,
+  anew: ReadonlySet<string> = new Set(),
 ): Promise<WorldView> {
   const { catalogue } = session.operator;
   const { wanted, found, pending } = await observeStates(session, policy);
@@ -92,6 +93,7 @@ export async function observeWorld(
         .get(region)
         ?.some(({ version, sha256: known }) => version === policy.version && known === digest) ===
       true,
+    anew,
     remains,
   });
   return { wanted, found, plan: planned, versions, hash: hashOf(digest, found, versions) };

@@ -11,7 +11,7 @@ import { refusalInWords } from '../policies/refusal-in-words.ts';
 import { besideApp, readFiles } from './read-files.ts';
 
 export type PolicyFiles = { app: string; policy?: string; regions?: string };
-export type Answer = { lines: readonly string[]; json: unknown; exitCode: 0 | 1 };
+export type Answer = { lines: readonly string[]; json: unknown; exitCode: 0 | 1 | 2 };
 
 export async function checkCommand(files: PolicyFiles): Promise<Answer> {
   const read = await readFiles(besideApp(resolve(files.app), files));

@@ -14,10 +14,8 @@ import {
 } from '../policies/desired-state.ts';
 import { attributesText } from '../policies/plan.ts';
 import type { Policy } from '../policies/policy.ts';
-import { readPolicy } from '../policies/read-policy.ts';
 import type { Region, RegionId } from '../regions/catalogue.ts';
 import { type Endpoint, runScript, type Sql, verbatim } from '../regions/postgres.ts';
-import { formatComplaint } from '../regions/yaml-complaint.ts';
 import { type Applied, applyPolicy } from './apply-plan.ts';
 import { type Operator, OperatorError, Session } from './operator.ts';
 import {
@@ -27,6 +25,7 @@ import {
   peerPassword,
   subjectKeyName,
 } from './password-names.ts';
+import { policyInForce } from './recorded-policy.ts';
 import { LOGINS } from './region-database.ts';
 import { hmacPads } from './subject-token.ts';
 
@@ -69,9 +68,11 @@ export async function provision(options: ProvisionOptions): Promise<Provisioned>
     await Promise.all(regions.map((region) => provisionSchemas(options, session, region)));
     report('schemas and roles are in place');
     signal?.throwIfAborted();
-    const inForce = await laterPolicy(options, session);
-    const { policy, text } = inForce ?? { policy: options.policy, text: options.policyText };
-    if (inForce !== undefined) {
+    const inForce = await policyInForce(session);
+    // A start does not take back what somebody has put in force since.
+    const later = inForce !== undefined && inForce.policy.version > options.policy.version;
+    const { policy, text } = later ? inForce : { policy: options.policy, text: options.policyText };
+    if (later) {
       report(
         `policy version ${policy.version} is in force; the file states version ${options.policy.version}, which is passed over`,
       );
@@ -137,34 +138,6 @@ async function provisionSchemas(
       }),
     ),
   ]);
-}
-
-/** The version in force, when it is later than the file's: a start does not take it back. */
-async function laterPolicy(
-  { operator, policy }: ProvisionOptions,
-  session: Session,
-): Promise<Provisioned | undefined> {
-  const found = await Promise.all(
-    [...operator.catalogue.regions.keys()].map((region) =>
-      session.on(
-        region,
-        (sql) => sql<{ version: number; text: string }[]>`
-          select version, text from domicile.policies
-          where in_force_at is not null order by version desc limit 1`,
-      ),
-    ),
-  );
-  const [latest] = found.flat().sort((a, b) => b.version - a.version);
-  if (latest === undefined || latest.version <= policy.version) return undefined;
-  const reading = readPolicy(
-    latest.text,
-    `policy version ${latest.version}, which is in force`,
-    operator.catalogue,
-  );
-  if ('complaints' in reading) {
-    throw new ProvisionError(reading.complaints.map(formatComplaint).join('\n'));
-  }
-  return { policy: reading.policy, text: latest.text };
 }
 
 /** The edges' key for subject tokens, so that the database can verify them. */

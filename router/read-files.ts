@@ -64,6 +64,20 @@ export function readPolicyText(
   return undone.length > 0 ? { complaints: undone } : read;
 }
 
+/** A policy file for regions that are known already, with its text as written. */
+export async function readPolicyFile(
+  path: string,
+  catalogue: Catalogue,
+): Promise<{ policy: Policy; text: string } | { complaints: readonly string[] }> {
+  const file = await text(path);
+  if ('complaint' in file) return { complaints: [file.complaint] };
+  const read = readPolicy(file.text, shown(path), catalogue);
+  if ('complaints' in read) return { complaints: read.complaints.map(formatComplaint) };
+  const undone = notEnforced(read.policy, shown(path));
+  if (undone.length > 0) return { complaints: undone };
+  return { policy: read.policy, text: file.text };
+}
+
 /** What the language can say and nothing here keeps yet: better not started than not kept. */
 function notEnforced({ tables }: Policy, file: string): string[] {
   return [...tables.values()].flatMap((table) =>

@@ -22,6 +22,10 @@ export type UpOptions = {
   wan?: boolean;
   seed?: boolean;
   durable: boolean;
+  /** `YYYY-MM-DD`, for policies that are effective from a later day. */
+  today: string;
+  /** Who starts the world, for the record of policy versions. */
+  by: string;
   environment: Readonly<Record<string, string | undefined>>;
   /** Monotonic milliseconds. */
   now: () => number;
@@ -53,6 +57,8 @@ export async function up(options: UpOptions): Promise<UpOutcome> {
     catalogue,
     policy: read.policy,
     durable: options.durable,
+    today: options.today,
+    by: options.by,
     wan: options.wan === true,
     environment: options.environment,
     report,

@@ -95,12 +95,23 @@ export async function startWorld(options: WorldOptions): Promise<World> {
     });
     const operator = operatorOf(catalogue, clusters, wan);
     await noteWorld(root, { operator, files });
-    const { policy } = await provisionFor(options, clusters, wan);
+    const { policy, text } = await provisionFor(options, clusters, wan);
+    // Edges start under what is in force, which may be later than the file that the world was given.
+    const inForce = join(root, 'run', 'residency-in-force.yaml');
+    await writeFile(inForce, text);
+    const edgeFiles =
+      policy.version === options.policy.version ? files : { ...files, policy: inForce };
     signal?.throwIfAborted();
     const running = clusters;
     const edges = new Map<string, LocalChild>();
     const start = async (region: RegionId, name: string) => {
-      const child = await startOneEdge(options, running, wan, region, name);
+      const child = await startOneEdge(
+        { ...options, files: edgeFiles },
+        running,
+        wan,
+        region,
+        name,
+      );
       children.push(child);
       edges.set(name, child);
     };
