@@ -10,6 +10,7 @@ import { mirrorSchema, mirrorView, subjectTables } from '../policies/desired-sta
 import type { Policy } from '../policies/policy.ts';
 import type { RegionId } from '../regions/catalogue.ts';
 import { verbatim } from '../regions/postgres.ts';
+import { ADOPTED } from './adopt-residents.ts';
 import type { WorldView } from './observe-world.ts';
 import type { Session } from './operator.ts';
 
@@ -36,6 +37,8 @@ export async function measureEffects(
   const refusals: string[] = [];
   for (const region of catalogue.regions.keys()) {
     for (const { jurisdiction, subjects } of await residents(session, region)) {
+      // Nobody recorded their law, so nobody can say that it is broken.
+      if (jurisdiction === ADOPTED) continue;
       const law = policy.jurisdictions.get(jurisdiction);
       if (law?.regions.includes(region) === true) continue;
       effects.push({ kind: 'strands', home: region, jurisdiction, subjects });

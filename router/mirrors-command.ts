@@ -18,7 +18,7 @@ import { openLocalWorld } from './local-operator.ts';
 import { type Operator, OperatorError, Session } from './operator.ts';
 import { appliedAnswer, EDGES_NOTICE_MS, why } from './plan-command.ts';
 import type { Answer } from './policy-command.ts';
-import { policyInForce } from './recorded-policy.ts';
+import { recordedPolicyInForce } from './recorded-policy.ts';
 
 export type RefillOptions = {
   root: string;
@@ -77,7 +77,7 @@ export async function refillCommand(options: RefillOptions): Promise<Answer> {
   const { operator } = await openLocalWorld(options.root);
   try {
     const anew = subscriptionToRefill(operator, options);
-    const inForce = await underOneSession(operator, policyInForce);
+    const inForce = await underOneSession(operator, recordedPolicyInForce);
     if (inForce === undefined) throw new OperatorError('no policy is in force yet');
     return appliedAnswer(
       await applyPolicy({

@@ -25,7 +25,7 @@ import {
   peerPassword,
   subjectKeyName,
 } from './password-names.ts';
-import { policyInForce } from './recorded-policy.ts';
+import { recordedPolicyInForce } from './recorded-policy.ts';
 import { LOGINS } from './region-database.ts';
 import { hmacPads } from './subject-token.ts';
 
@@ -68,7 +68,7 @@ export async function provision(options: ProvisionOptions): Promise<Provisioned>
     await Promise.all(regions.map((region) => provisionSchemas(options, session, region)));
     report('schemas and roles are in place');
     signal?.throwIfAborted();
-    const inForce = await policyInForce(session);
+    const inForce = await recordedPolicyInForce(session);
     // A start does not take back what somebody has put in force since.
     const later = inForce !== undefined && inForce.policy.version > options.policy.version;
     const { policy, text } = later ? inForce : { policy: options.policy, text: options.policyText };

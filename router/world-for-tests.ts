@@ -86,7 +86,7 @@ export type TestDomicile = {
 };
 
 export async function startTestDomicile(
-  options: { app?: string; edgeSettings?: Record<string, string> } = {},
+  options: { app?: string; policy?: string; edgeSettings?: Record<string, string> } = {},
 ): Promise<TestDomicile> {
   const parent = await mkdtemp(join(tmpdir(), 'domicile-test-'));
   // As root the servers run as somebody else, who has to get in.
@@ -94,6 +94,7 @@ export async function startTestDomicile(
   const root = join(parent, 'world');
   const files = besideApp(STOREFRONT, {});
   if (options.app !== undefined) files.app = options.app;
+  if (options.policy !== undefined) files.policy = options.policy;
   const read = await readFiles(files);
   if ('complaints' in read) throw new Error(read.complaints.join('\n'));
   const catalogue = withPorts(read.catalogue, await freePorts(portsNeeded(read.catalogue)));
@@ -354,11 +355,12 @@ export type Ran = { status: number | null; stdout: string; stderr: string };
 export async function domicile(
   args: readonly string[],
   env: Readonly<Record<string, string>>,
+  timeoutMs = 30_000,
 ): Promise<Ran> {
   const child = spawn(process.execPath, [MAIN, ...args], {
     env: { ...env, NO_COLOR: '1' },
     stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: 30_000,
+    timeout: timeoutMs,
   });
   const ran: Ran = { status: null, stdout: '', stderr: '' };
   child.stdout.on('data', (part) => {
