@@ -30,6 +30,10 @@ import { durationMs, type MirrorFile, type TableFile } from './policy-file.ts';
 export const RETENTION_MS_MIN = 60_000;
 /** A stored answer is personal data. Past a month it is an archive that nobody asked for. */
 export const RETENTION_MS_MAX = 31 * 86_400_000;
+/** Receipts that are gone before anybody can look are none. */
+export const RECEIPT_RETENTION_MS_MIN = 86_400_000;
+/** Keyed hashes are pseudonyms, and ten years is the longest that books are kept in most laws. */
+export const RECEIPT_RETENTION_MS_MAX = 3_653 * 86_400_000;
 /** Enough to recognise the mistake; the rest is a number. */
 const NAMED_MAX = 5;
 
@@ -46,6 +50,7 @@ export function checkPolicy(policy: Policy, { catalogue, schema }: CheckAgainst 
   check.tables(coverage);
   check.failover();
   check.idempotency();
+  check.receipts();
   if (schema !== undefined) check.schema(schema);
   return inFileOrder(check.complaints);
 }
@@ -189,6 +194,20 @@ class Check {
       this.#say(path, { message: `${quote(retention)} is less than one minute` });
     }
     if (ms > RETENTION_MS_MAX) this.#say(path, { message: `${quote(retention)} is more than 31d` });
+  }
+
+  receipts(): void {
+    const { keep, retention } = this.#file.receipts ?? {};
+    if (keep !== undefined) this.#unique(['receipts', 'keep'], keep);
+    const ms = retention === undefined ? undefined : durationMs(retention);
+    if (retention === undefined || ms === undefined) return;
+    const path = ['receipts', 'retention'];
+    if (ms < RECEIPT_RETENTION_MS_MIN) {
+      this.#say(path, { message: `${quote(retention)} is less than one day` });
+    }
+    if (ms > RECEIPT_RETENTION_MS_MAX) {
+      this.#say(path, { message: `${quote(retention)} is more than 3653d` });
+    }
   }
 
   schema(schema: DatabaseSchema): void {

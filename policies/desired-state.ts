@@ -332,7 +332,7 @@ function publishedTo(
   ];
 }
 
-/** Whatever the policy: where this region's subjects live, and its pulse. */
+/** Whatever the policy: where this region's subjects live, its pulse, its receipts' newest seal. */
 function always(publication: string, here: RegionId): Published[] {
   return [
     {
@@ -347,6 +347,13 @@ function always(publication: string, here: RegionId): Published[] {
       publication,
       table: 'domicile.pulses',
       columns: ['at', 'lsn', 'region', 'system_id', 'timeline'],
+      where: { sql: `region = ${literal(here)}` },
+    },
+    {
+      kind: 'published',
+      publication,
+      table: 'domicile.anchors',
+      columns: ['at', 'hash', 'region', 'seq'],
       where: { sql: `region = ${literal(here)}` },
     },
   ];

@@ -998,11 +998,17 @@ function mentions({ query }: Of<'view'>, table: string): boolean {
   return ` ${query.normal ?? query.sql} `.replaceAll(/[;(),]/g, ' ').includes(` ${table} `);
 }
 
+/** The router's own tables, and the column that says whose row it is. */
+const OWN: Readonly<Record<string, string>> = {
+  'domicile.directory': 'home',
+  'domicile.pulses': 'region',
+  'domicile.anchors': 'region',
+};
+
 /** Makes room at the subscriber for a copy, and touches no row of another home. */
 function emptyText({ to, home, before }: Hop, table: string): string {
   if (before === undefined || table.startsWith('mirror_')) return `truncate ${table}`;
-  const own =
-    table === 'domicile.directory' ? 'home' : table === 'domicile.pulses' ? 'region' : undefined;
+  const own = OWN[table];
   if (own !== undefined) return `delete from ${table} where ${own} = ${literal(home)}`;
   if (!table.startsWith('app.')) throw new RangeError(`${table} in ${to} is not to be emptied`);
   // Other tables may refer to it, so it cannot be truncated.

@@ -31,6 +31,12 @@ const MIRRORS_MAX = 32;
 /** PostgreSQL's own limit for a table. */
 const COLUMNS_MAX = 1_600;
 
+/** Decisions that can leave a receipt. */
+export const RECEIPT_KINDS = ['place', 'forward', 'redirect', 'refuse'] as const;
+export type ReceiptKind = (typeof RECEIPT_KINDS)[number];
+/** A year: the period that an auditor usually asks about. */
+export const RECEIPT_RETENTION_DEFAULT = '365d';
+
 /** Known countries are checked by hand, for the suggestion; the list here is for editors. */
 const country = z
   .string()
@@ -178,6 +184,23 @@ export const PolicyFile = z
           ),
       })
       .describe('Records that make a retried write happen once. They may hold personal data.'),
+    receipts: z
+      .strictObject({
+        keep: z
+          .array(z.enum(RECEIPT_KINDS))
+          .max(RECEIPT_KINDS.length)
+          .optional()
+          .describe(
+            'Which decisions leave a receipt. Default: place, refuse and redirect. With forward, a read from abroad causes a write at home.',
+          ),
+        retention: z
+          .string()
+          .regex(DURATION, 'is not a duration such as 90m, 24h or 7d')
+          .optional()
+          .describe(`How long receipts are kept. Default: ${RECEIPT_RETENTION_DEFAULT}.`),
+      })
+      .optional()
+      .describe('A chained record of decisions, at home and without personal data.'),
   })
   .meta({
     title: 'Domicile residency policy',

@@ -10,7 +10,17 @@ import { readYaml } from '../regions/yaml-file.ts';
 import { checkPolicy } from './check-policy.ts';
 import { COUNTRIES, isCountry } from './countries.ts';
 import type { Condition, Jurisdiction, Mirror, Policy, Rule, Table } from './policy.ts';
-import { durationMs, type MirrorFile, PolicyFile, type TableFile } from './policy-file.ts';
+import {
+  durationMs,
+  type MirrorFile,
+  PolicyFile,
+  RECEIPT_RETENTION_DEFAULT,
+  type ReceiptKind,
+  type TableFile,
+} from './policy-file.ts';
+
+/** Without forward: a read that passes through another region must not cause a write. */
+const RECEIPTS_KEPT_BY_DEFAULT: readonly ReceiptKind[] = ['place', 'refuse', 'redirect'];
 
 export type PolicyReading =
   | { policy: Policy }
@@ -30,7 +40,7 @@ export function readPolicy(
 
 /** Total: a document with faults becomes a policy with the same faults, for the checks to find. */
 function policyFrom(document: PolicyFile, source: Source): Policy {
-  const { version, because, effective, failover, idempotency } = document;
+  const { version, because, effective, failover, idempotency, receipts } = document;
   return {
     version,
     because,
@@ -48,6 +58,10 @@ function policyFrom(document: PolicyFile, source: Source): Policy {
     ),
     failover,
     idempotency: { retentionMs: durationMs(idempotency.retention) ?? 0 },
+    receipts: {
+      keep: receipts?.keep ?? RECEIPTS_KEPT_BY_DEFAULT,
+      retentionMs: durationMs(receipts?.retention ?? RECEIPT_RETENTION_DEFAULT) ?? 0,
+    },
     written: { document, source },
   };
 }

@@ -71,11 +71,13 @@ export function subject(idOf: (c: Ctx) => string): Handler {
     if (session.subject !== undefined && session.subject !== key) {
       throw new Refusal({ kind: 'session-token-foreign' });
     }
+    visit.about = key;
     const { home, epoch } = await edge.homeOf(visit, key);
     visit.home = home;
     edge.bindSession(visit, key, home, epoch);
     if (home === edge.here) {
       edge.enter(visit, id);
+      edge.receiptOfHop(c, visit);
       c.set('subject', id);
       c.set('data', edge.dataAtHome(c, visit));
       return next();
@@ -129,6 +131,7 @@ export function reference(table: string): Handler {
         ? edge.dataAtHome(c, visit)
         : edge.dataOfReference(c, visit, table, owner);
     if (data === undefined) return edge.forward(c, visit, owner);
+    if (owner === edge.here) edge.receiptOfHop(c, visit);
     c.set('data', data);
     return next();
   };

@@ -59,6 +59,7 @@ export async function startEdge(command: EdgeCommand, outside: Outside): Promise
   const hopKey = createSecretKey(config.hopKey);
   const edge = new Edge({
     here: command.region,
+    name: command.name ?? files.catalogue.regions.get(command.region)?.edges[0]?.name ?? 'edge',
     catalogue: files.catalogue,
     policy: files.policy,
     policyText: files.policyText,

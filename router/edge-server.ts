@@ -72,7 +72,10 @@ export function edgeFetch({ edge, app, hopKey, log }: EdgeServerOptions): EdgeFe
       : refuse(c.env.visit, new Refusal({ kind: 'method-not-allowed', allowed }));
   });
   root.onError((error, c) => {
-    if (error instanceof Refusal) return refuse(c.env.visit, error);
+    if (error instanceof Refusal) {
+      edge.receiptOfRefusal(c, c.env.visit, error.failure);
+      return refuse(c.env.visit, error);
+    }
     if (error instanceof DecideAnew) return refuse(c.env.visit, new Refusal({ kind: 'internal' }));
     if (error instanceof HTTPException) return error.getResponse();
     // Messages may quote data; the class and the place in the code cannot.

@@ -7,6 +7,7 @@
  */
 import type { KeyObject } from 'node:crypto';
 import type { Context } from 'hono';
+import { routePath } from 'hono/route';
 import { standing } from '../policies/place-read.ts';
 import { placeSubject, type Refused } from '../policies/placement.ts';
 import type { Policy, ReferenceTable } from '../policies/policy.ts';
@@ -15,7 +16,7 @@ import { bind, raise, type Session } from '../policies/session.ts';
 import type { Catalogue, RegionId } from '../regions/catalogue.ts';
 import { peersNearestFirst } from '../regions/catalogue.ts';
 import type { Position } from '../regions/position.ts';
-import type { Sql } from '../regions/postgres.ts';
+import type { Fragment, Sql } from '../regions/postgres.ts';
 import { type MirrorSighting, Sightings } from '../regions/sighting.ts';
 import { type Ballot, claimId, type Electorate, release } from './claims.ts';
 import { Directory, type Entry } from './directory.ts';
@@ -27,6 +28,7 @@ import { policyFromField } from './policy-in-force.ts';
 import { type PolicyRecord, recordAt } from './policy-record.ts';
 import { type Failure, Refusal } from './problem.ts';
 import { readPolicyText } from './read-files.ts';
+import { isAboutResidency, Receipts, routeForReceipt } from './receipts.ts';
 import { CopyWithdrawn, RegionDatabase } from './region-database.ts';
 import { SessionTokens } from './session-token.ts';
 import { SubjectTokens } from './subject-token.ts';
@@ -37,6 +39,8 @@ type Ctx = Context<Domicile>;
 
 export type EdgeOptions = {
   here: RegionId;
+  /** Its name in the catalogue. */
+  name: string;
   catalogue: Catalogue;
   /** The policy file: it counts until this region's databases say which version is in force. */
   policy: Policy;
@@ -103,6 +107,7 @@ export class Edge {
   readonly sightings = new Sightings();
   readonly database: RegionDatabase;
   readonly peers: Peers;
+  readonly receipts: Receipts;
   readonly drawId: () => string;
   #options: EdgeOptions;
   #watch: Watch;
@@ -155,6 +160,13 @@ export class Edge {
       sender: options.drawClaim(),
       connectTimeoutMs: limits.connectTimeoutMs,
     });
+    this.receipts = new Receipts({
+      onPrimary: (query, timeoutMs) => this.database.onPrimary(query, timeoutMs),
+      policy: () => this.policies.current.policy,
+      edge: options.name,
+      sender: options.drawClaim(),
+      now,
+    });
     this.directory = new Directory({
       key: options.directoryKey,
       here,
@@ -167,9 +179,11 @@ export class Edge {
 
   async start(): Promise<void> {
     await this.#watch.start();
+    this.receipts.start();
   }
 
   async stop(): Promise<void> {
+    await this.receipts.stop();
     await this.#watch.stop();
     await Promise.all([this.peers.close(), this.database.close()]);
   }
@@ -280,6 +294,46 @@ export class Edge {
     const floor = visit.session.floors.get(home);
     if (seen === undefined || standing(seen.at, floor) !== 'reached') return undefined;
     return new AbroadData(this, c, visit, seen, copy);
+  }
+
+  /** A request that came through an edge abroad leaves a receipt where it was sent to. */
+  receiptOfHop(c: Ctx, visit: Visit): void {
+    if (visit.hopFrom === undefined || !visit.policy.policy.receipts.keep.includes('forward'))
+      return;
+    this.receipts.leave(visit.policy.policy, {
+      kind: 'forward',
+      subject: visit.about,
+      from: visit.hopFrom,
+      to: this.here,
+      route: routeOf(c),
+    });
+  }
+
+  /** A refusal that is about where data may be leaves a receipt with the edge that made it. */
+  receiptOfRefusal(c: Ctx, visit: Visit, failure: Failure): void {
+    if (!isAboutResidency(failure)) return;
+    this.receipts.leave(visit.policy.policy, {
+      kind: 'refuse',
+      subject: visit.about,
+      rule: visit.placed?.rule,
+      jurisdiction: visit.placed?.jurisdiction,
+      from: visit.hopFrom,
+      to: visit.home,
+      reason: failure.kind,
+      route: routeOf(c),
+    });
+  }
+
+  /**
+   * What else the statement that settles a newcomer calls: a statement of its own would cost a
+   * creation a round trip. PostgreSQL calls the functions of a select list from left to right, and
+   * the second one refuses to come first.
+   */
+  receiptOfPlacement(c: Ctx, visit: Visit, key: Uint8Array, sql: Sql): Fragment {
+    const { placed, hopFrom } = visit;
+    if (placed === undefined || !visit.policy.policy.receipts.keep.includes('place')) return sql``;
+    return sql`, domicile.leave_placement(${key}, ${visit.policy.version}, ${placed.rule},
+      ${placed.jurisdiction}, ${hopFrom ?? null}, ${routeOf(c) ?? null}, ${this.#options.name})`;
   }
 
   /** Ships the whole request to its home, once. */
@@ -488,12 +542,12 @@ export type Claim = { id: string; used: 'no' | 'yes' | 'unknown' };
 class HomeData implements Data {
   protected edge: Edge;
   protected visit: Visit;
-  #c: Ctx;
+  protected c: Ctx;
 
   constructor(edge: Edge, c: Ctx, visit: Visit) {
     this.edge = edge;
     this.visit = visit;
-    this.#c = c;
+    this.c = c;
   }
 
   async read<T>(query: (sql: Sql) => Promise<T>): Promise<T> {
@@ -507,7 +561,7 @@ class HomeData implements Data {
 
   async write<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
     const { edge, visit } = this;
-    if (isRead(this.#c, visit)) throw new Refusal({ kind: 'read-only-route' });
+    if (isRead(this.c, visit)) throw new Refusal({ kind: 'read-only-route' });
     const startedAtMs = edge.now();
     const value = await edge.database.write(visit, work, this.raise);
     visit.timed('sql', edge.now() - startedAtMs);
@@ -544,7 +598,8 @@ class NewcomerData extends HomeData {
       const value = await super.write(async (sql) => {
         await sql`
           select domicile.settle(${key}, ${claim}::uuid, ${this.#id}, ${placed.jurisdiction},
-            ${placed.rule}, ${visit.policy.version})`;
+            ${placed.rule}, ${visit.policy.version})
+            ${edge.receiptOfPlacement(this.c, visit, key, sql)}`;
         return work(sql);
       });
       this.#settled = true;
@@ -645,6 +700,11 @@ const COOKIE = new RegExp(`(?:^|;\\s*)${SESSION_COOKIE}=([^;]*)`);
 
 function cookieOf(header: string | undefined): string | undefined {
   return header === undefined ? undefined : COOKIE.exec(header)?.[1];
+}
+
+/** The pattern of the route that serves, or would have served, the request. */
+function routeOf(c: Ctx): string | undefined {
+  return routeForReceipt(routePath(c, -1));
 }
 
 function headersOf(c: Ctx): Record<string, string> {

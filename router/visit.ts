@@ -67,6 +67,8 @@ export class Visit {
   /** Whether the handler may write; undefined follows the method. */
   access: 'read' | 'write' | undefined;
 
+  /** The directory key of the subject whose data this is about. */
+  about: string | undefined;
   /** Where the policy placed a newcomer, and why. */
   placed: Placed | undefined;
   /** Whose rows SQL may touch, as PostgreSQL is told; empty: rows about nobody only. */

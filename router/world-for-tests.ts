@@ -80,6 +80,7 @@ export type TestDomicile = {
     region: Where;
     app?: string;
     catalogue?: Catalogue;
+    policy?: string;
     settings?: Record<string, string>;
   }): Promise<FurtherEdge>;
   remove(): Promise<void>;
@@ -144,7 +145,9 @@ export async function startTestDomicile(
       createHmac('sha256', secret('directory')).update(subject).digest().subarray(0, 16),
     tokens: new SessionTokens([secret('session tokens')]),
     secret,
-    async startEdge({ region, app = files.app, catalogue: seen = catalogue, settings = {} }) {
+    async startEdge(wanted) {
+      const { region, app = files.app, catalogue: seen = catalogue, settings = {} } = wanted;
+      const { policy = files.policy } = wanted;
       const [port = 0] = await freePorts(1);
       const name = `edge-${region}-${port}`;
       const regions = join(root, 'run', `regions-of-${name}.yaml`);
@@ -158,7 +161,7 @@ export async function startTestDomicile(
           MAIN,
           'edge',
           ...['--region', region, '--listen', `127.0.0.1:${port}`],
-          ...['--app', app, '--policy', files.policy, '--regions', regions],
+          ...['--app', app, '--policy', policy, '--regions', regions],
         ],
         env: {
           DOMICILE_DATABASE_PASSWORD: clusters.password(edgePassword(region)),
