@@ -1,4 +1,5 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { parseDocument } from 'yaml';
@@ -9,6 +10,7 @@ import {
   LAMP,
   newId,
   newUser,
+  REGIONS,
   STOREFRONT,
   startTestDomicile,
   type TestDomicile,
@@ -168,46 +170,6 @@ test('a home that does not answer leaves a receipt with the edge that refused', 
   });
 });
 
-test('a request from abroad leaves one only under a policy that asks for it', async () => {
-  const user = newUser('DE');
-  expect((await domicile.call('eu', 'POST', '/users', { body: user })).status).toBe(201);
-  const policy = join(domicile.root, 'run', 'residency-with-forward.yaml');
-  const document = parseDocument(
-    await readFile(join(dirname(STOREFRONT), 'residency.yaml'), 'utf8'),
-  );
-  document.setIn(['receipts'], { keep: ['forward'] });
-  await writeFile(policy, String(document));
-  const home = await domicile.startEdge({ region: 'eu', policy });
-  const away = await domicile.startEdge({
-    region: 'us',
-    catalogue: withRegion(domicile.catalogue, 'eu', (eu) => ({
-      ...eu,
-      edges: [{ name: 'edge-eu', url: home.url }],
-    })),
-  });
-  const unkept = newUser('DE');
-  expect((await domicile.call(home.url, 'POST', '/users', { body: unkept })).status).toBe(201);
-  expect(await receiptsAt('eu-a', about(unkept.id))).toEqual([]);
-  const orders = `/users/${user.id}/orders`;
-  for (let i = 0; i < 3; i++) {
-    expect((await domicile.call(away.url, 'GET', orders)).status).toBe(200);
-  }
-  expect((await domicile.call('us', 'POST', orders, { body: LAMP })).status).toBe(201);
-  let times = 0;
-  await eventually('the three are written', async () => {
-    const found = await receiptsAt('eu-a', `${about(user.id)} and kind = 'forward'`);
-    times = found.reduce((sum, receipt) => sum + receipt.times, 0);
-    return times >= 3;
-  });
-  expect(times).toBe(3);
-  const [receipt] = await receiptsAt('eu-a', `${about(user.id)} and kind = 'forward'`);
-  expect(receipt).toMatchObject({
-    from_region: 'us',
-    to_region: 'eu',
-    route: '/users/:user/orders',
-  });
-});
-
 test('no byte of a chain says who it is about', async () => {
   const canary = newId('canary');
   const user = newUser('DE', canary);
@@ -282,4 +244,52 @@ test('a tail that eu cuts off is missed by us and asia', async () => {
       head: String(Number(head) - 1),
     })),
   );
+});
+
+test('what is kept follows the policy in force: a request from abroad leaves one when it says so', async () => {
+  const before = newUser('DE');
+  expect((await domicile.call('eu', 'POST', '/users', { body: before })).status).toBe(201);
+  const orders = `/users/${before.id}/orders`;
+  expect((await domicile.call('us', 'GET', orders)).status).toBe(200);
+  const document = parseDocument(
+    await readFile(join(dirname(STOREFRONT), 'residency.yaml'), 'utf8'),
+  );
+  document.setIn(['version'], 2);
+  document.setIn(['receipts'], { keep: ['forward'] });
+  const text = String(document);
+  const sha256 = createHash('sha256').update(text).digest('hex');
+  for (const region of REGIONS) {
+    await domicile.sql(
+      `${region}-a`,
+      (sql) => sql`
+        insert into domicile.policies (version, text, sha256, because, effective, applied_by)
+        values (2, ${text}, ${sha256}, 'for a test', '2026-11-01', 'a test')`,
+    );
+  }
+  for (const region of REGIONS) {
+    await domicile.sql(
+      `${region}-a`,
+      (sql) => sql`update domicile.policies set in_force_at = now() where version = 2`,
+    );
+  }
+  await eventually('version 2 is in force', async () => {
+    const answers = await Promise.all(REGIONS.map((region) => domicile.call(region, 'GET', '/')));
+    return answers.every(({ headers }) => headers['domicile-policy'] === '2');
+  });
+  const unkept = newUser('DE');
+  expect((await domicile.call('eu', 'POST', '/users', { body: unkept })).status).toBe(201);
+  expect(await receiptsAt('eu-a', about(unkept.id))).toEqual([]);
+  for (let i = 0; i < 2; i++) expect((await domicile.call('us', 'GET', orders)).status).toBe(200);
+  expect((await domicile.call('us', 'POST', orders, { body: LAMP })).status).toBe(201);
+  const forwards = () => receiptsAt('eu-a', `${about(before.id)} and kind = 'forward'`);
+  const times = async () => (await forwards()).reduce((sum, { times }) => sum + times, 0);
+  await eventually('the three are written', async () => (await times()) >= 3);
+  // Not the one under version 1, which keeps none.
+  expect(await times()).toBe(3);
+  expect((await forwards())[0]).toMatchObject({
+    from_region: 'us',
+    to_region: 'eu',
+    policy: 2,
+    route: '/users/:user/orders',
+  });
 });

@@ -80,7 +80,6 @@ export type TestDomicile = {
     region: Where;
     app?: string;
     catalogue?: Catalogue;
-    policy?: string;
     settings?: Record<string, string>;
   }): Promise<FurtherEdge>;
   remove(): Promise<void>;
@@ -145,9 +144,7 @@ export async function startTestDomicile(
       createHmac('sha256', secret('directory')).update(subject).digest().subarray(0, 16),
     tokens: new SessionTokens([secret('session tokens')]),
     secret,
-    async startEdge(wanted) {
-      const { region, app = files.app, catalogue: seen = catalogue, settings = {} } = wanted;
-      const { policy = files.policy } = wanted;
+    async startEdge({ region, app = files.app, catalogue: seen = catalogue, settings = {} }) {
       const [port = 0] = await freePorts(1);
       const name = `edge-${region}-${port}`;
       const regions = join(root, 'run', `regions-of-${name}.yaml`);
@@ -161,7 +158,7 @@ export async function startTestDomicile(
           MAIN,
           'edge',
           ...['--region', region, '--listen', `127.0.0.1:${port}`],
-          ...['--app', app, '--policy', policy, '--regions', regions],
+          ...['--app', app, '--policy', files.policy, '--regions', regions],
         ],
         env: {
           DOMICILE_DATABASE_PASSWORD: clusters.password(edgePassword(region)),
