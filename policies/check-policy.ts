@@ -14,16 +14,11 @@ import {
   type Remark,
 } from '../regions/yaml-complaint.ts';
 import { nearest } from '../regions/yaml-suggestion.ts';
+import { checkSchema } from './check-schema.ts';
 import { COUNTRIES, type CountryCode, isCountry, suggestCountry } from './countries.ts';
 import { type Case, type Coverage, walkCases } from './coverage.ts';
-import {
-  type ColumnName,
-  failoverRegions,
-  type Mirror,
-  type Policy,
-  type TableName,
-  waysOut,
-} from './policy.ts';
+import type { DatabaseSchema } from './database-schema.ts';
+import { failoverRegions, type Mirror, type Policy, type TableName, waysOut } from './policy.ts';
 import { durationMs, type MirrorFile, type TableFile } from './policy-file.ts';
 
 /** A retry that comes later than a minute is ordinary, so less would promise nothing. */
@@ -37,9 +32,6 @@ export const RECEIPT_RETENTION_MS_MAX = 3_653 * 86_400_000;
 /** Enough to recognise the mistake; the rest is a number. */
 const NAMED_MAX = 5;
 
-/** The columns of every table of the app's schema, as the database has them. */
-export type DatabaseSchema = ReadonlyMap<TableName, ReadonlySet<ColumnName>>;
-
 export type CheckAgainst = { catalogue?: Catalogue; schema?: DatabaseSchema };
 
 export function checkPolicy(policy: Policy, { catalogue, schema }: CheckAgainst = {}): Complaint[] {
@@ -51,8 +43,8 @@ export function checkPolicy(policy: Policy, { catalogue, schema }: CheckAgainst 
   check.failover();
   check.idempotency();
   check.receipts();
-  if (schema !== undefined) check.schema(schema);
-  return inFileOrder(check.complaints);
+  const against = schema === undefined ? [] : checkSchema(policy, schema);
+  return inFileOrder([...check.complaints, ...against]);
 }
 
 const BUILT_IN_FACTS = ['country', 'jurisdiction'];
@@ -210,42 +202,6 @@ class Check {
     }
   }
 
-  schema(schema: DatabaseSchema): void {
-    const mirrors = new Set<string>();
-    for (const [name, table] of Object.entries(this.#file.tables)) {
-      const path = ['tables', name];
-      for (const { as } of table.mirrors ?? []) mirrors.add(as);
-      const columns = schema.get(name);
-      if (columns === undefined) {
-        const unnamed = [...schema.keys()].filter((known) => !this.#policy.tables.has(known));
-        const suggestion = nearest(name, unnamed);
-        this.#say(path, { message: 'the database has no such table', suggestion, at: 'key' });
-        continue;
-      }
-      const known = (at: Path, column: ColumnName, where: 'key' | 'value' = 'value') => {
-        if (columns.has(column)) return;
-        const message = `${name} has no column ${quote(column)}`;
-        this.#say(at, { message, suggestion: nearest(column, columns), at: where });
-      };
-      if (table.subject !== undefined) known([...path, 'subject'], table.subject);
-      table.mirrors?.forEach((mirror, index) => {
-        const at = [...path, 'mirrors', index];
-        mirror.columns.forEach((column, nth) => {
-          known([...at, 'columns', nth], column);
-        });
-        for (const column of Object.keys(mirror.rows ?? {})) {
-          known([...at, 'rows', column], column, 'key');
-        }
-      });
-    }
-    for (const name of schema.keys()) {
-      if (this.#policy.tables.has(name) || mirrors.has(name)) continue;
-      this.#say(['tables', name], {
-        message: 'the database has this table, but the policy does not name it',
-      });
-    }
-  }
-
   get #file() {
     return this.#policy.written.document;
   }
@@ -387,6 +343,12 @@ class Check {
     if (subject !== undefined && !columns.includes(subject)) {
       const message = `lacks ${quote(subject)}, the subject column, without which nobody knows whose a row is`;
       this.#say([...path, 'columns'], { message });
+    }
+    for (const column of Object.keys(rows ?? {})) {
+      if (columns.includes(column)) continue;
+      const message =
+        'is not among the columns that leave, and PostgreSQL takes a row back only by those; add it to them';
+      this.#say([...path, 'rows', column], { message, at: 'key' });
     }
     this.#regionList([...path, 'homes'], homes);
     this.#regionList([...path, 'to'], to);

@@ -8,6 +8,7 @@ import { COUNTRIES } from './countries.ts';
 import { explainSubject, mayBeAt } from './explain.ts';
 import { exportsOf, jurisdictionOf, type Policy } from './policy.ts';
 import { readPolicy } from './read-policy.ts';
+import { schemaForTests } from './schema-for-tests.ts';
 
 const catalogue = catalogueOf('../examples/storefront/regions.yaml');
 const regions = [...catalogue.regions.keys()];
@@ -64,7 +65,7 @@ test('a contract for eu also keeps the card there', () => {
 });
 
 test("with the database's schema, every column is answered for by name", () => {
-  const schema = new Map([['users', new Set(['id', 'email', 'display_name'])]]);
+  const schema = schemaForTests({ users: { columns: ['id', 'email', 'display_name'] } });
   const { columns } = explainSubject(policy, { country: 'JP' }, { regions, schema });
   const users = columns.filter(({ table }) => table === 'users');
   expect(users.map(({ column }) => column)).toEqual(['id', 'email', 'display_name']);
@@ -96,7 +97,10 @@ test.each([
 
 test('an answer about a mirror names it, its rows and the line that allows it', () => {
   const shown = policyOf((text) =>
-    text.replace('columns: [id, display_name]', 'columns: [id]\n        rows: { listed: [true] }'),
+    text.replace(
+      'columns: [id, display_name]',
+      'columns: [id, listed]\n        rows: { listed: [true] }',
+    ),
   );
   expect(mayBeAt(shown, { table: 'users', column: 'id', home: 'us', region: 'asia' })).toEqual({
     kind: 'allowed',

@@ -6,7 +6,7 @@
  */
 import type { RegionId } from '../regions/catalogue.ts';
 import { type Path, pathText } from '../regions/yaml-complaint.ts';
-import type { DatabaseSchema } from './check-policy.ts';
+import type { DatabaseSchema } from './database-schema.ts';
 import { type Attributes, type Placement, placeSubject } from './placement.ts';
 import {
   type ColumnName,
@@ -129,8 +129,8 @@ function columnsOf(
   name: TableName,
   schema: DatabaseSchema | undefined,
 ): ReadonlySet<ColumnName> {
-  const known = schema?.get(name);
-  if (known !== undefined) return known;
+  const known = schema?.tables.get(name);
+  if (known !== undefined) return new Set(known.columns.map((column) => column.name));
   const table = policy.tables.get(name);
   if (table?.kind !== 'subject') return new Set([EVERY_OTHER_COLUMN]);
   const mirrored = table.mirrors.flatMap(({ columns }) => columns);

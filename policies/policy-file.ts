@@ -7,16 +7,16 @@
  */
 import * as z from 'zod';
 import { COUNTRIES } from './countries.ts';
+import { IDENTIFIER, isReserved } from './sql-words.ts';
 
-/** Letters that need no quoting in SQL, in the length that PostgreSQL keeps whole. */
-const IDENTIFIER = /^[a-z_][a-z0-9_]{0,62}$/;
 const WORD = /^[a-z][a-z0-9-]{0,62}$/;
 const DURATION = /^[1-9][0-9]{0,5}(s|m|h|d)$/;
 
 const identifier = (what: string) =>
   z
     .string()
-    .regex(IDENTIFIER, `is not ${what}: lower-case letters, digits and underscores, 63 at most`);
+    .regex(IDENTIFIER, `is not ${what}: lower-case letters, digits and underscores, 63 at most`)
+    .refine((name) => !isReserved(name), `is not ${what}: SQL keeps this word for itself`);
 const word = (what: string) =>
   z.string().regex(WORD, `is not ${what}: a lower-case letter, then letters, digits or hyphens`);
 const oneOrMore = <T extends z.ZodType>(item: T) =>
@@ -105,7 +105,9 @@ const mirror = z.strictObject({
   rows: z
     .record(identifier('a column name'), oneOrMore(z.union([z.string(), z.number(), z.boolean()])))
     .optional()
-    .describe('Only rows in which these columns have these values. Default: all rows.'),
+    .describe(
+      'Only rows in which these columns, all of which must be among those that leave, have these values. Default: all rows.',
+    ),
   homes: regionIds.describe('The homes whose rows leave.'),
   to: regionIds.describe('The regions that may hold the copy.'),
 });
