@@ -33,10 +33,9 @@ type Credential = {
   /** Who holds it, and on whose airlock it was issued. */
   peer: Where;
   of: Where;
-  to: { host: string; port: number };
+  airlock: string;
   user: string;
   password: string;
-  conninfo: string;
 };
 
 let domicile: TestDomicile;
@@ -97,19 +96,27 @@ async function credentialsOf(peer: Where): Promise<Credential[]> {
     subscriptions.map(async ({ conninfo }) => {
       const words = Object.fromEntries(conninfo.split(' ').map((word) => word.split('=', 2)));
       const to = { host: words.host, port: Number(words.port) };
-      const of = REGIONS.find(
-        (region) => domicile.catalogue.regions.get(region)?.airlock.port === to.port,
+      const airlock = clustersOf(domicile).find(
+        ({ node }) => domicile.clusters.superuser(node).port === to.port,
       );
-      if (of === undefined) throw new Error(`a subscription to nobody's airlock: ${conninfo}`);
+      if (airlock === undefined || domicile.clusters.role(airlock.node) !== 'airlock') {
+        throw new Error(`a subscription to nobody's airlock: ${conninfo}`);
+      }
       const [line = ''] = (await readFile(words.passfile, 'utf8')).split('\n');
       const password = line.split(':')[4] ?? '';
-      return { peer, of, to, user: words.user, password, conninfo };
+      return {
+        peer,
+        of: airlock.region as Where,
+        airlock: airlock.node,
+        user: words.user,
+        password,
+      };
     }),
   );
 }
 
-function atAirlock({ of, user, password }: Credential): Endpoint {
-  return { ...domicile.clusters.superuser(`${of}-x`), user, password };
+function atAirlock({ airlock, user, password }: Credential): Endpoint {
+  return { ...domicile.clusters.superuser(airlock), user, password };
 }
 
 function scannerFor(control: string): CanaryScanner {
@@ -135,7 +142,7 @@ async function attack(credential: Credential): Promise<Copy[]> {
   if (tap === undefined) throw new Error(nameOf(credential));
   const control = draw();
   return domicile.sql(
-    `${credential.of}-x`,
+    credential.airlock,
     async (sql) => {
       const planted = await plantControl(sql, control);
       try {
@@ -226,7 +233,7 @@ describe('everywhere else a peer is refused', () => {
     for (const credential of credentials) {
       const { user, password } = credential;
       for (const { node } of clustersOf(domicile)) {
-        if (node === `${credential.of}-x`) continue;
+        if (node === credential.airlock) continue;
         const region = domicile.clusters.superuser(node);
         for (const database of [region.database, 'postgres', 'template1']) {
           for (const as of ['plain', 'database'] as const) {
@@ -248,10 +255,10 @@ describe('everywhere else a peer is refused', () => {
   });
 
   test('the right password of another peer does not help', async () => {
-    for (const { peer, of, user } of credentials) {
+    for (const { peer, of, airlock, user } of credentials) {
       const others = credentials.filter((one) => one.peer !== peer || one.of !== of);
       for (const { password } of others) {
-        const endpoint = { ...domicile.clusters.superuser(`${of}-x`), user, password };
+        const endpoint = { ...domicile.clusters.superuser(airlock), user, password };
         expect(await login(endpoint, 'database')).toMatchObject({ sqlstate: REFUSED_LOGIN });
       }
     }
@@ -308,7 +315,7 @@ test('a slot that a peer leaves behind on an airlock can be dropped, and holds a
   if (opened.kind === 'failed') throw new Error(JSON.stringify(opened.failure));
   expect((await makePhysicalSlot(opened.session, 'left_behind')).kind).toBe('made');
   opened.session.close();
-  await domicile.sql(`${credential.of}-x`, async (sql) => {
+  await domicile.sql(credential.airlock, async (sql) => {
     const [bound] = await sql<{ mb: number }[]>`
       select setting::int as mb from pg_settings where name = 'max_slot_wal_keep_size'`;
     expect(bound?.mb).toBeGreaterThan(0);
