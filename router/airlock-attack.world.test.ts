@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Endpoint } from '../regions/postgres.ts';
 import {
@@ -10,8 +11,10 @@ import {
 } from '../regions/replication-client.ts';
 import { encodingsOf } from './audit/canary-encodings.ts';
 import { CanaryScanner } from './audit/canary-scanner.ts';
+import { Gathering } from './audit/channel.ts';
 import { plantControl, removeControl } from './audit/cluster-control.ts';
-import { type Copy, PeerTap } from './audit/peer-copies.ts';
+import { type Copy, flushedPosition, PeerTap } from './audit/peer-copies.ts';
+import { scanFolder } from './audit/scan-files.ts';
 import {
   COUNTRY_OF,
   clustersOf,
@@ -320,5 +323,63 @@ test('a slot that a peer leaves behind on an airlock can be dropped, and holds a
       select setting::int as mb from pg_settings where name = 'max_slot_wal_keep_size'`;
     expect(bound?.mb).toBeGreaterThan(0);
     await sql`select pg_drop_replication_slot('left_behind')`;
+  });
+});
+
+describe('secrets', () => {
+  /** Every password and key of the world, in every shape. */
+  async function secrets(): Promise<{ passwords: string[]; scanner: CanaryScanner }> {
+    const text = await readFile(join(domicile.root, 'secrets.json'), 'utf8');
+    const passwords = Object.values(JSON.parse(text) as Record<string, string>);
+    const keys = ['session tokens', 'hops', 'directory'].flatMap((purpose) => {
+      const key = domicile.secret(purpose);
+      return [key.toString('base64url'), key.toString('hex')];
+    });
+    const all = [...passwords, ...keys];
+    return { passwords, scanner: new CanaryScanner(all.flatMap(encodingsOf)) };
+  }
+
+  test('lie in no data directory and in no log, and the same search finds them where they lie', async () => {
+    const { passwords, scanner } = await secrets();
+    const places = clustersOf(domicile).flatMap(({ node }) => [
+      domicile.clusters.dataDirectory(node),
+      domicile.clusters.logFile(node),
+    ]);
+    for (const place of [...places, join(domicile.root, 'run')]) {
+      const into = new Gathering(scanner, '');
+      expect(await scanFolder(place, into)).toEqual([]);
+      expect(into.bytes).toBeGreaterThan(0);
+      expect(into.hits.map(({ at, encoding }) => `${place} ${at} ${encoding}`)).toEqual([]);
+    }
+    const control = new Gathering(scanner, '');
+    expect(await scanFolder(join(domicile.root, 'secrets.json'), control)).toEqual([]);
+    expect(new Set(control.hits.map(({ canary }) => canary)).size).toBe(new Set(passwords).size);
+  });
+
+  test('are not in what a peer can copy, and what a subscription says is the path of a file', async () => {
+    const { scanner } = await secrets();
+    for (const credential of credentials) {
+      const opened = await PeerTap.open(atAirlock(credential), 'after_secrets', LIMITS);
+      if (opened.kind === 'failed') throw new Error(JSON.stringify(opened.failure));
+      const at = await flushedPosition(atAirlock(credential), OPEN_MS_MAX);
+      if (at.kind === 'failed') throw new Error(JSON.stringify(at.failure));
+      const copies = await opened.tap.collect(scanner, '', at.at);
+      expect(copies.flatMap(({ hits }) => hits)).toEqual([]);
+      expect(copies[0]).toMatchObject({ kind: 'base backup', because: undefined });
+    }
+    for (const { node } of clustersOf(domicile)) {
+      const said = await domicile.sql(
+        node,
+        (sql) => sql<{ conninfo: string }[]>`select subconninfo as conninfo from pg_subscription`,
+      );
+      for (const { conninfo } of said) {
+        expect(conninfo).toMatch(/ passfile=\/\S+/);
+        expect(conninfo).not.toMatch(/password=/);
+        const [, passfile = ''] = /passfile=(\S+)/.exec(conninfo) ?? [];
+        for (const { node: one } of clustersOf(domicile)) {
+          expect(passfile.startsWith(domicile.clusters.dataDirectory(one))).toBe(false);
+        }
+      }
+    }
   });
 });

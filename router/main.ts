@@ -63,6 +63,7 @@ program
   .option('--root <folder>', 'where data and logs are kept', ROOT)
   .option('--base-port <port>', 'move all ports to consecutive ones from here')
   .option('--wan', 'give the links between regions their real latency')
+  .option('--record-wire', 'keep what passes between regions below run/wire, for an audit')
   .option('--seed', 'load the app’s sample data through its edges')
   .option('--not-durable', 'faster: data survives crashes of processes, not of the machine')
   .action(async (options) => {

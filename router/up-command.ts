@@ -20,6 +20,7 @@ export type UpOptions = {
   root: string;
   basePort?: string;
   wan?: boolean;
+  recordWire?: boolean;
   seed?: boolean;
   durable: boolean;
   /** `YYYY-MM-DD`, for policies that are effective from a later day. */
@@ -60,6 +61,7 @@ export async function up(options: UpOptions): Promise<UpOutcome> {
     today: options.today,
     by: options.by,
     wan: options.wan === true,
+    recordWire: options.recordWire === true,
     environment: options.environment,
     report,
     onExit: (name, exit) => {

@@ -28,6 +28,7 @@ import type { Operator } from './operator.ts';
 import { edgePassword, keyFrom, subjectKeyName } from './password-names.ts';
 import { type Provisioned, provision, type Script } from './provision.ts';
 import type { AppFiles } from './read-files.ts';
+import { type Links, recordWire, type WireRecorder } from './record-wire.ts';
 
 export type WorldOptions = {
   root: string;
@@ -38,6 +39,8 @@ export type WorldOptions = {
   durable: boolean;
   /** Every link between two regions goes through Toxiproxy and takes as long as the catalogue says. */
   wan: boolean;
+  /** What passes between two regions is kept, byte for byte, below the root's `run/wire`. */
+  recordWire?: boolean;
   environment: Readonly<Record<string, string | undefined>>;
   /** Further settings of every edge, such as DOMICILE_BUDGET_MS. */
   edgeSettings?: Readonly<Record<string, string>>;
@@ -76,14 +79,20 @@ export async function startWorld(options: WorldOptions): Promise<World> {
   const root = await claimRoot(options.root);
   const children: LocalChild[] = [];
   let clusters: LocalClusters | undefined;
+  let recorder: WireRecorder | undefined;
   const stop = async () => {
     await Promise.all(children.map((child) => child.stop()));
     await clusters?.stop();
+    await recorder?.stop();
   };
   try {
     // Before any server, because a subscription is made through its link.
     await mkdir(join(root, 'run'), { recursive: true });
     const wan = options.wan ? await startWan(options, children) : undefined;
+    if (options.recordWire === true) {
+      recorder = await recordWire({ catalogue, folder: join(root, 'run', 'wire'), through: wan });
+    }
+    const links: Links | undefined = recorder ?? wan;
     clusters = await startClusters({
       root,
       catalogue,
@@ -93,9 +102,9 @@ export async function startWorld(options: WorldOptions): Promise<World> {
       onExit: (node, code, exitSignal) => options.onExit?.(node, { code, signal: exitSignal }),
       ...(signal !== undefined && { signal }),
     });
-    const operator = operatorOf(catalogue, clusters, wan);
+    const operator = operatorOf(catalogue, clusters, links);
     await noteWorld(root, { operator, files });
-    const { policy, text } = await provisionFor(options, clusters, wan);
+    const { policy, text } = await provisionFor(options, clusters, links);
     // Edges start under what is in force, which may be later than the file that the world was given.
     const inForce = join(root, 'run', 'residency-in-force.yaml');
     await writeFile(inForce, text);
@@ -105,13 +114,8 @@ export async function startWorld(options: WorldOptions): Promise<World> {
     const running = clusters;
     const edges = new Map<string, LocalChild>();
     const start = async (region: RegionId, name: string) => {
-      const child = await startOneEdge(
-        { ...options, files: edgeFiles },
-        running,
-        wan,
-        region,
-        name,
-      );
+      const seen = { ...options, files: edgeFiles };
+      const child = await startOneEdge(seen, running, links, region, name);
       children.push(child);
       edges.set(name, child);
     };
@@ -138,13 +142,17 @@ export async function startWorld(options: WorldOptions): Promise<World> {
 }
 
 /** What an operator of a running local world works with. */
-function operatorOf(catalogue: Catalogue, clusters: LocalClusters, wan: Wan | undefined): Operator {
+function operatorOf(
+  catalogue: Catalogue,
+  clusters: LocalClusters,
+  links: Links | undefined,
+): Operator {
   return {
     catalogue,
     superuser: (node) => clusters.superuser(node),
     password: (name) => clusters.password(name),
     passfile: (name, entries) => clusters.passfile(name, entries),
-    link: (from, to) => wan?.link(from, to) ?? { host: to.host, port: to.port },
+    link: (from, to) => links?.link(from, to) ?? { host: to.host, port: to.port },
     ...LOCAL_ROLES,
   };
 }
@@ -152,11 +160,11 @@ function operatorOf(catalogue: Catalogue, clusters: LocalClusters, wan: Wan | un
 async function provisionFor(
   options: WorldOptions,
   clusters: LocalClusters,
-  wan: Wan | undefined,
+  links: Links | undefined,
 ): Promise<Provisioned> {
   const { catalogue, policy, files, report, signal } = options;
   return provision({
-    operator: operatorOf(catalogue, clusters, wan),
+    operator: operatorOf(catalogue, clusters, links),
     policy,
     policyText: await readFile(files.policy, 'utf8'),
     today: options.today,
@@ -172,13 +180,13 @@ async function provisionFor(
 async function startOneEdge(
   { root, catalogue, files, edgeSettings, onExit }: WorldOptions,
   clusters: LocalClusters,
-  wan: Wan | undefined,
+  links: Links | undefined,
   region: RegionId,
   name: string,
 ): Promise<LocalChild> {
   const own = edgePorts(catalogue).find(({ purpose }) => purpose === `edge ${name}`);
   const regions = join(root, 'run', `regions-seen-from-${region}.yaml`);
-  await writeFile(regions, catalogueText(wan?.seenFrom(region) ?? catalogue));
+  await writeFile(regions, catalogueText(links?.seenFrom(region) ?? catalogue));
   const key = (purpose: string) => keyFrom(clusters.password(purpose)).toString('base64url');
   return startChild({
     name,
@@ -207,11 +215,7 @@ async function startOneEdge(
 }
 
 /** The proxies between regions: who reaches what through which port. */
-type Wan = {
-  faults: Faults;
-  link: (from: RegionId, to: NodeAddress) => { host: string; port: number } | undefined;
-  seenFrom: (region: RegionId) => Catalogue;
-};
+type Wan = Links & { faults: Faults };
 
 async function startWan(options: WorldOptions, children: LocalChild[]): Promise<Wan> {
   const { root, catalogue, environment, report } = options;
