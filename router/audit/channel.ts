@@ -5,6 +5,7 @@
  * a wire. Each look also searches for a control, a string that was put there on purpose just
  * before. A channel whose control is not found was not looked at, whatever else it says.
  */
+import type { Place } from '../../policies/may-hold.ts';
 import type { CanaryScanner, Hit } from './canary-scanner.ts';
 
 /** A file, an object or a memory region, and where in it. */
@@ -13,7 +14,7 @@ export type LocatedHit = Hit & { at: string };
 export type Look = {
   /** `eu-x data directory`, `us as peer of eu: base backup`. */
   name: string;
-  /** Where the bytes are, or who can have them. */
+  /** Who can have these bytes. */
   place: Place;
   positiveControl: boolean;
   hits: readonly LocatedHit[];
@@ -21,14 +22,6 @@ export type Look = {
   /** Why the look is not complete, in words; undefined when it is. */
   because: string | undefined;
 };
-
-export type Place =
-  /** Inside a region: its private nodes, its edges, their files. */
-  | { kind: 'region'; region: string }
-  /** Open to these peers of a region. */
-  | { kind: 'airlock'; region: string; peers: readonly string[] }
-  /** Between two regions. */
-  | { kind: 'wire'; between: readonly [string, string] };
 
 /** More hits than this in one channel say nothing new. */
 export const HITS_MAX = 10_000;

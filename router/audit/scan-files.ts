@@ -7,7 +7,7 @@
  */
 import { constants } from 'node:fs';
 import { type FileHandle, open, readdir, realpath, stat } from 'node:fs/promises';
-import { join, relative } from 'node:path';
+import { basename, join, relative } from 'node:path';
 import type { Gathering } from './channel.ts';
 
 const CHUNK_BYTES = 1024 * 1024;
@@ -15,8 +15,12 @@ const CHUNK_BYTES = 1024 * 1024;
 /** Paths that could not be read, with the reason; empty when everything was. */
 export type Unread = { path: string; code: string };
 
-/** Hits are named by the path below `folder`. */
-export async function scanFolder(folder: string, into: Gathering): Promise<Unread[]> {
+/** Hits are named by the path below `folder`. `takes` picks among the names directly in it. */
+export async function scanFolder(
+  folder: string,
+  into: Gathering,
+  takes: (name: string) => boolean = () => true,
+): Promise<Unread[]> {
   const unread: Unread[] = [];
   const seen = new Set<string>();
   const chunk = Buffer.alloc(CHUNK_BYTES);
@@ -27,10 +31,12 @@ export async function scanFolder(folder: string, into: Gathering): Promise<Unrea
       const real = await realpath(path);
       if (seen.has(real)) continue;
       seen.add(real);
-      const at = relative(folder, path);
+      const at = path === folder ? basename(path) : relative(folder, path);
       into.part(`name of ${at}`)(Buffer.from(at));
       if (entry.isDirectory()) {
-        for (const name of await readdir(path)) pending.push(join(path, name));
+        for (const name of await readdir(path)) {
+          if (path !== folder || takes(name)) pending.push(join(path, name));
+        }
       } else if (entry.isFile()) {
         await scanFile(path, into.part(at), chunk);
       }
