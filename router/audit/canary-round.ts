@@ -202,14 +202,6 @@ class Round {
       }),
     );
     const inline = words.get('password');
-    if (inline !== undefined) {
-      this.#findings.push({
-        kind: 'secret-inline',
-        region: peer,
-        at: `${primary}, subscription ${subscription}`,
-        words: `${peer}: subscription ${subscription} on ${primary} carries its password in its connection text, which every base backup of that cluster hands over; it has to name a password file`,
-      });
-    }
     const user = words.get('user') ?? '';
     const passfile = words.get('passfile');
     if (inline !== undefined) return { user, password: inline };
