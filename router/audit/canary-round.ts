@@ -9,7 +9,7 @@ import { once } from 'node:events';
 import { appendFile, readFile, rm, writeFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { subscriptionFrom } from '../../policies/airlock.ts';
+import { subscriptionFrom } from '../../policies/desired-state.ts';
 import type { Place } from '../../policies/may-hold.ts';
 import type { Policy, SubjectTable } from '../../policies/policy.ts';
 import type { Region, RegionId } from '../../regions/catalogue.ts';
