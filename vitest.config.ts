@@ -7,7 +7,15 @@ const outside = ['**/node_modules/**', '**/.domicile/**'];
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: 'unit', include: ['**/*.test.ts'], exclude: [...realServers, ...outside] } },
+      {
+        test: {
+          name: 'unit',
+          include: ['**/*.test.ts'],
+          exclude: [...realServers, ...outside],
+          // Properties are tried many times over, on machines that may have much else to do.
+          testTimeout: 60_000,
+        },
+      },
       {
         test: {
           name: 'servers',
