@@ -25,6 +25,8 @@ export type DatabaseFailure =
       constraint?: string;
       table?: string;
       column?: string;
+      /** Of a script that was run: the character it was at, counted from 1. */
+      position?: number;
     };
 
 /** What only the world can do to a call. A handler's own bug is a DatabaseMisuse instead. */
@@ -62,6 +64,7 @@ export type ForeignError = {
   constraint_name?: unknown;
   table_name?: unknown;
   column_name?: unknown;
+  position?: unknown;
 };
 
 export function rejection(error: ForeignError): DatabaseFailure & { kind: 'rejected' } {

@@ -137,7 +137,13 @@ function answer({ lines, json, exitCode }: Answer, asJson: boolean | undefined):
 
 policyOptions(policy.command('check'))
   .description('say whether a policy is sound, and everything that is wrong with it')
-  .action(async (options) => answer(await checkCommand(options), options.json));
+  .option('--with-schema', 'hold it against the tables that the app’s schema.sql makes, too')
+  .option('--schema <file>', 'the app’s tables (default: schema.sql beside the app)')
+  .action(async (options) => {
+    // Only a rehearsal has something to clean up; without one, a signal ends this at once.
+    const ending = options.withSchema === true ? askedToEnd() : undefined;
+    answer(await checkCommand(options, ending), options.json);
+  });
 
 policyOptions(policy.command('explain'))
   .description('say where a subject would live and where each of its columns may be')

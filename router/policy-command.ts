@@ -4,23 +4,47 @@
  *
  * Exit status 0 when it is sound or the subject has a home, 1 when not.
  */
+import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
+import { checkPolicy } from '../policies/check-policy.ts';
+import type { DatabaseSchema } from '../policies/database-schema.ts';
 import { type Explanation, explainSubject, type Whereabouts } from '../policies/explain.ts';
 import type { Policy } from '../policies/policy.ts';
 import { refusalInWords } from '../policies/refusal-in-words.ts';
-import { besideApp, readFiles } from './read-files.ts';
+import { formatComplaint } from '../regions/yaml-complaint.ts';
+import { besideApp, readFiles, shown } from './read-files.ts';
+import { rehearseSchema } from './rehearse-schema.ts';
 
-export type PolicyFiles = { app: string; policy?: string; regions?: string };
+export type PolicyFiles = {
+  app: string;
+  policy?: string;
+  regions?: string;
+  schema?: string;
+  /** Also hold the policy against the tables that the schema file makes. */
+  withSchema?: boolean;
+};
 export type Answer = { lines: readonly string[]; json: unknown; exitCode: 0 | 1 | 2 };
 
-export async function checkCommand(files: PolicyFiles): Promise<Answer> {
-  const read = await readFiles(besideApp(resolve(files.app), files));
+/** Aborting `ending` ends a rehearsal of the schema and removes what it made. */
+export async function checkCommand(files: PolicyFiles, ending?: AbortSignal): Promise<Answer> {
+  const all = besideApp(resolve(files.app), files);
+  const read = await readFiles(all);
   if ('complaints' in read) return complaints(read.complaints);
   const { policy, catalogue } = read;
   const { version, effective, because } = policy;
+  let where = `for the regions ${[...catalogue.regions.keys()].join(', ')}`;
+  if (files.withSchema === true) {
+    const [region = ''] = catalogue.regions.keys();
+    const rehearsed = await rehearsal(all.schema, region, ending);
+    if ('complaint' in rehearsed) return complaints([rehearsed.complaint]);
+    const { schema } = rehearsed;
+    const found = checkPolicy(policy, { catalogue, schema });
+    if (found.length > 0) return complaints(found.map(formatComplaint));
+    where += ` and for the ${schema.tables.size} tables of ${shown(all.schema)}`;
+  }
   return {
     lines: [
-      `Policy version ${version}, effective ${effective}, is sound for the regions ${[...catalogue.regions.keys()].join(', ')}.`,
+      `Policy version ${version}, effective ${effective}, is sound ${where}.`,
       `Its reason: ${because}`,
       ...summary(policy),
     ],
@@ -52,6 +76,29 @@ export async function explainCommand(
     json: explanation,
     exitCode: explanation.placement.kind === 'placed' ? 0 : 1,
   };
+}
+
+async function rehearsal(
+  path: string,
+  region: string,
+  signal: AbortSignal | undefined,
+): Promise<{ schema: DatabaseSchema } | { complaint: string }> {
+  const file = shown(path);
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const why = code === 'ENOENT' ? 'no such file' : `cannot be read (${code})`;
+    return { complaint: `${file}  ${why}` };
+  }
+  const rehearsed = await rehearseSchema({
+    ...{ file, text, region },
+    ...(signal !== undefined && { signal }),
+  });
+  return rehearsed.kind === 'refused'
+    ? { complaint: rehearsed.complaint }
+    : { schema: rehearsed.schema };
 }
 
 function complaints(found: readonly string[]): Answer {

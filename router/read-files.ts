@@ -101,7 +101,8 @@ async function text(path: string): Promise<{ text: string } | { complaint: strin
   }
 }
 
-function shown(path: string): string {
+/** The path as a person who stands here would write it. */
+export function shown(path: string): string {
   const near = relative(process.cwd(), path);
   return near === '' || near.startsWith('..') ? path : near;
 }

@@ -47,7 +47,7 @@ async function columns(sql: Sql): Promise<(ColumnShape & { table: string })[]> {
       a.attgenerated::text as generated,
       -- A default that was written with nextval() shows it, whichever sequence it takes from.
       a.attidentity <> ''
-        or coalesce(pg_get_expr(d.adbin, d.adrelid) ~ '\mnextval\(', false) as "numbersItself",
+        or coalesce(pg_get_expr(d.adbin, d.adrelid) ~ '(^|[^a-z_])nextval[(]', false) as "numbersItself",
       coalesce(not l.collisdeterministic, false) as "foldsText"
     from pg_class c
     join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
