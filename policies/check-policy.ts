@@ -5,6 +5,7 @@
  * that need them are left out, so one function serves the editor, `policy check` and `plan`.
  */
 import type { Catalogue, RegionId } from '../regions/catalogue.ts';
+import { appearance } from '../regions/look-alikes.ts';
 import {
   type Complaint,
   complaintAt,
@@ -69,6 +70,15 @@ class Check {
         this.#say(path, { message: 'every subject has this already', at: 'key' });
       }
       this.#unique([...path, 'values'], values);
+      const seen = new Map<string, string>();
+      values.forEach((value, index) => {
+        const first = seen.get(appearance(value));
+        if (first === undefined) seen.set(appearance(value), value);
+        else if (first !== value) {
+          const message = `${quote(value)} cannot be told from ${quote(first)} by eye`;
+          this.#say([...path, 'values', index], { message });
+        }
+      });
       if (assumed !== undefined && !values.includes(assumed)) {
         this.#say([...path, 'default'], {
           message: `${quote(assumed)} is not among the values`,

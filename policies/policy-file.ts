@@ -30,6 +30,8 @@ const RULES_MAX = 500;
 const MIRRORS_MAX = 32;
 /** PostgreSQL's own limit for a table. */
 const COLUMNS_MAX = 1_600;
+/** ISO 8601 has a year 0, PostgreSQL has not, and no policy is that old. */
+const EFFECTIVE_MIN = '2000-01-01';
 
 /** Decisions that can leave a receipt. */
 export const RECEIPT_KINDS = ['place', 'forward', 'redirect', 'refuse'] as const;
@@ -151,6 +153,7 @@ export const PolicyFile = z
     because: because.describe('Why this version exists.'),
     effective: z.iso
       .date('is not a date such as 2026-11-01')
+      .refine((day) => day >= EFFECTIVE_MIN, 'is before the year 2000')
       .describe('The first day on which this version may be applied, as YYYY-MM-DD.'),
     attributes: z
       .record(word('a name for an attribute'), attribute)

@@ -183,6 +183,12 @@ test.each([
     ['3:12  effective: "2026-02-29" is not a date such as 2026-11-01'],
   ],
   [
+    'a year that PostgreSQL does not have',
+    '2026-11-01',
+    '0000-01-01',
+    ['3:12  effective: "0000-01-01" is before the year 2000'],
+  ],
+  [
     'a date in words',
     '2026-11-01',
     'tomorrow',
@@ -271,6 +277,17 @@ test.each([
     [
       '9:27  jurisdictions.elsewhere.countries: pacific has the others already; only one jurisdiction can',
       '14:5  placement[3]: matches nobody: its conditions cannot hold together',
+    ],
+  ],
+  [
+    'no jurisdictions',
+    between('jurisdictions:', 'placement:'),
+    'jurisdictions: {}\n',
+    [
+      '6:1  jurisdictions: is empty: name at least one',
+      '9:43  placement[1].when.jurisdiction: no jurisdiction "europe" is declared',
+      '10:45  placement[2].when.jurisdiction[0]: no jurisdiction "pacific" is declared',
+      '11:41  placement[3].when.jurisdiction: no jurisdiction "elsewhere" is declared',
     ],
   ],
   [
@@ -653,6 +670,16 @@ describe('where eu has an airlock for us and another one for asia', () => {
       'residency.yaml:22:60  tables.users.mirrors[2].to: leaves out us, which reads the same airlock of eu, eu-x, as asia; name us as well, or give them different airlocks in the regions file',
     ]);
   });
+});
+
+test('letters of another script are spelt out, for nobody can see the difference', () => {
+  expect(complaints(edited('home: us }', 'home: uѕ }'))).toEqual([
+    'residency.yaml:14:60  placement[3].home: no region "u\\u0455" in the catalogue; did you mean "us"?',
+  ]);
+  expect(complaints(edited('[standard, eu-only]', '[standard, eu-only, еu-only]'))).toEqual([
+    'residency.yaml:5:43  attributes.contract.values[2]: "\\u0435u-only" cannot be told from "eu-only" by eye',
+  ]);
+  expect(complaints(edited('[standard, eu-only]', '[standard, eu-only, Eu-only]'))).toEqual([]);
 });
 
 test('complaints about spelling and about sense come together', () => {

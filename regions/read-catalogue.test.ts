@@ -4,6 +4,7 @@ import { expect, test } from 'vitest';
 import { airlockFor, peersNearestFirst } from './catalogue.ts';
 import { CatalogueFile, REGIONS_MAX, readCatalogue } from './read-catalogue.ts';
 import { formatComplaint } from './yaml-complaint.ts';
+import { COMPLAINTS_MAX } from './yaml-file.ts';
 import { jsonSchemaOf } from './yaml-json-schema.ts';
 
 const SAMPLE = `version: 1
@@ -359,7 +360,10 @@ test('32 regions are compared with each other and 33 are refused', () => {
     airlock: { name: airlock-${id}, host: h${id}, port: 2 }`;
   const file = (count: number) =>
     `version: 1\nregions:${Array.from({ length: count }, (_, id) => region(id)).join('')}`;
-  expect(complaints(file(REGIONS_MAX))).toHaveLength((REGIONS_MAX * (REGIONS_MAX - 1)) / 2);
+  const pairs = (REGIONS_MAX * (REGIONS_MAX - 1)) / 2;
+  expect(complaints(file(REGIONS_MAX)).at(-1)).toContain(
+    `${pairs - COMPLAINTS_MAX} more complaints from here on`,
+  );
   expect(complaints(file(REGIONS_MAX + 1))).toHaveLength(1);
 });
 

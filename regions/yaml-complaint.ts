@@ -5,6 +5,7 @@
  * reader of the text makes some (`yaml-file.ts`); whoever compares one key with another makes the
  * rest, with `complaintAt` and the `Source` that came with the value.
  */
+import { unmasked } from './look-alikes.ts';
 
 export type Complaint = {
   file: string;
@@ -95,10 +96,11 @@ export function pathText(path: Path): string {
 /** Long enough for any honest value, short enough for one line of a terminal. */
 const QUOTED_LENGTH_MAX = 80;
 
-/** A value from the file, safe to print: quoted, shortened, without control characters. */
+/** A value from the file, safe to print and to be told from what it looks like. */
 export function quote(value: unknown): string {
   const text = typeof value === 'string' ? value : String(value);
-  const short = text.length > QUOTED_LENGTH_MAX ? `${text.slice(0, QUOTED_LENGTH_MAX)}…` : text;
-  const json = JSON.stringify(short).replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, '\uFFFD');
-  return typeof value === 'string' ? json : json.slice(1, -1);
+  const json = JSON.stringify(text.slice(0, QUOTED_LENGTH_MAX));
+  const printable = json.replace(/[\p{Cc}\p{Cf}\u2028\u2029]/gu, '\uFFFD');
+  const shown = unmasked(printable).slice(1, -1) + (text.length > QUOTED_LENGTH_MAX ? '…' : '');
+  return typeof value === 'string' ? `"${shown}"` : shown;
 }

@@ -2,7 +2,14 @@ import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import * as z from 'zod';
 import { complaintAt, formatComplaint, pathText, quote } from './yaml-complaint.ts';
-import { ALIASES_MAX, DEPTH_MAX, readYaml, TEXT_LENGTH_MAX, VALUES_MAX } from './yaml-file.ts';
+import {
+  ALIASES_MAX,
+  COMPLAINTS_MAX,
+  DEPTH_MAX,
+  readYaml,
+  TEXT_LENGTH_MAX,
+  VALUES_MAX,
+} from './yaml-file.ts';
 
 const Shop = z.strictObject({
   name: z.string().min(1).describe('What the sign says. Not longer than the sign.'),
@@ -142,6 +149,41 @@ test('a file nested beyond all reason is refused, however deep', () => {
   expect(complaints(nested(DEPTH_MAX), Anything)).toEqual([]);
   expect(complaints(nested(DEPTH_MAX + 1), Anything)[0]).toContain('levels deep');
   expect(complaints(nested(20_000), Anything)[0]).toContain('nested too deeply');
+});
+
+test.each([
+  ['NUL', 'a: x\nb: "\0"', '2:5  U+0000'],
+  ['an escape', 'a: \u001b[31m', '1:4  U+001B'],
+  ['a mark that turns the direction of writing', 'a: x # \u202e', '1:8  U+202E'],
+  ['the end of line of old machines', 'a: x\rb: y', '1:5  U+000D'],
+])('%s does not belong in a file', (_, text, expected) => {
+  expect(complaints(text, Anything)).toEqual([
+    `shop.yaml:${expected} does not belong in a text file`,
+  ]);
+});
+
+test('nor may a text contain it that writes it as an escape', () => {
+  expect(complaints('a: "x\\0y"\nb: ["\\u202E"]', Anything)).toEqual([
+    'shop.yaml:1:4  a: contains U+0000',
+    'shop.yaml:2:5  b[0]: contains U+202E',
+  ]);
+  expect(complaints('\ufeffa: "x\\ny\\t"\r\nb: é 東京 👩‍🚀\r\n', Anything)).toEqual([]);
+});
+
+test('merge keys are refused by name, as they would be read as a key of their own', () => {
+  expect(complaints('a: &a { b: 1 }\nc: { <<: *a }', Anything)).toEqual([
+    'shop.yaml:2:6  c["<<"]: merge keys are not read; write the keys out',
+  ]);
+});
+
+test('one hundred complaints are told, and of more how many there are', () => {
+  const text = (keys: number) =>
+    `name: a\nfloor: 1\n${Array.from({ length: keys }, (_, key) => `k${key}: 1\n`).join('')}`;
+  expect(complaints(text(COMPLAINTS_MAX))).toHaveLength(COMPLAINTS_MAX);
+  const most = complaints(text(COMPLAINTS_MAX + 5));
+  expect(most).toHaveLength(COMPLAINTS_MAX + 1);
+  expect(most[99]).toBe('shop.yaml:102:1  k99: no such key');
+  expect(most[100]).toBe('shop.yaml:103:1  5 more complaints from here on; correct these first');
 });
 
 test('the longest file is read and one character more is not', () => {

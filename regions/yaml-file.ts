@@ -32,13 +32,22 @@ import {
 import { nearest } from './yaml-suggestion.ts';
 
 /** The largest sample is 20 kB. A file past this is not one that a person keeps in order. */
-export const TEXT_LENGTH_MAX = 1_000_000;
+export const TEXT_LENGTH_MAX = 400_000;
 /** Counted after aliases are followed: ten lines of them can otherwise stand for gigabytes. */
 export const VALUES_MAX = 50_000;
 /** Each one followed costs a search of the file. Ours have none; a page of lists has a few. */
 export const ALIASES_MAX = 100;
 /** Our files are six levels deep; an alias that contains itself has no bottom. */
 export const DEPTH_MAX = 32;
+/** More than anybody corrects in one go. */
+export const COMPLAINTS_MAX = 100;
+
+/**
+ * Neither printed nor typed by a person. PostgreSQL stores no NUL, and marks that turn the
+ * direction of writing make a reader see another text than the one that is obeyed.
+ */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for.
+const UNPRINTABLE = /[\0-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069]|\r(?!\n)/;
 
 export type YamlReading<T> =
   | { ok: T; source: Source }
@@ -76,7 +85,11 @@ function ordered([first, ...rest]: readonly [Complaint, ...Complaint[]]): [
   ...Complaint[],
 ] {
   const [earliest = first, ...others] = inFileOrder([first, ...rest]);
-  return [earliest, ...others];
+  const left = others.splice(COMPLAINTS_MAX - 1);
+  const [next] = left;
+  if (next === undefined) return [earliest, ...others];
+  const message = `${left.length} more complaints from here on; correct these first`;
+  return [earliest, ...others, { ...next, path: '', message }];
 }
 
 // From text to a plain value ----------------------------------------------------------------
@@ -91,6 +104,9 @@ function readValue(
     complaints: [{ file, ...where, path: '', message }] as [Complaint],
   });
   if (text.length > TEXT_LENGTH_MAX) return fail(`longer than ${TEXT_LENGTH_MAX} characters`);
+
+  const unprintable = UNPRINTABLE.exec(text);
+  if (unprintable !== null) return fail(...unprintableAt(text, unprintable));
 
   const lines = new LineCounter();
   let doc: Document.Parsed;
@@ -118,6 +134,16 @@ function readValue(
     return fail('the file is empty');
   }
   return new Walk(file, doc, lines).result();
+}
+
+function unprintableAt(text: string, { 0: found, index }: RegExpExecArray): [string, LineColumn] {
+  const lines = text.slice(0, index).split('\n');
+  const where = { line: lines.length, column: (lines.at(-1)?.length ?? 0) + 1 };
+  return [`${codePoint(found)} does not belong in a text file`, where];
+}
+
+function codePoint(character: string): string {
+  return `U+${character.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')}`;
 }
 
 /** One per line: a parser that lost its way complains about everything that follows. */
@@ -189,20 +215,19 @@ class Walk {
     if (isSeq(node)) {
       return node.items.map((item, index) => this.#value(item, [...path, index], undefined));
     }
-    return isScalar(node) ? node.value : null;
+    if (!isScalar(node)) return null;
+    const escaped = typeof node.value === 'string' ? UNPRINTABLE.exec(node.value) : null;
+    // Not in the text, so written as an escape such as \0.
+    if (escaped !== null) this.#remark(path, here, `contains ${codePoint(escaped[0])}`);
+    return node.value;
   }
 
   #entry(into: Record<string, unknown>, name: string, at: LineColumn, node: unknown, path: Path) {
-    const remark = (message: string) =>
-      this.#remarks.push({ file: this.#source.file, ...at, path: pathText(path), message });
-    if (name === '__proto__') {
-      remark('cannot be a key');
-      return;
-    }
+    if (name === '__proto__') return this.#remark(path, at, 'cannot be a key');
+    if (name === '<<') return this.#remark(path, at, 'merge keys are not read; write the keys out');
     if (Object.hasOwn(into, name)) {
       const first = this.#places.get(pathText(path))?.key;
-      remark(`a second time; the first is in line ${first?.line}`);
-      return;
+      return this.#remark(path, at, `a second time; the first is in line ${first?.line}`);
     }
     into[name] = this.#value(node, path, at);
   }
@@ -214,6 +239,10 @@ class Walk {
     if (node === undefined)
       this.#stop(path, `${quote(`*${alias.source}`)} stands for nothing above it`);
     return node;
+  }
+
+  #remark(path: Path, at: LineColumn, message: string): void {
+    this.#remarks.push({ file: this.#source.file, ...at, path: pathText(path), message });
   }
 
   #at(offset: number): LineColumn {
@@ -262,10 +291,10 @@ function translate(issue: Issue, value: unknown, source: Source, schema: Describ
   switch (issue.code) {
     case 'unrecognized_keys': {
       const known = describedAt(schema, path).flatMap((at) => Object.keys(at.properties ?? {}));
-      return issue.keys.map((key) =>
+      return issue.keys.map((key, nth) =>
         complaintAt(source, [...path, key], {
           message: 'no such key',
-          suggestion: nearest(key, known),
+          suggestion: nth < COMPLAINTS_MAX ? nearest(key, known) : undefined,
           at: 'key',
         }),
       );
