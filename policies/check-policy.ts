@@ -396,7 +396,25 @@ class Check {
         }
       }
       this.#airlocks(path, written);
+      this.#identity(path, written, mirrors);
     });
+  }
+
+  /** A table has one replica identity at home, so what chooses rows on one way travels on all. */
+  #identity(path: Path, mirror: MirrorFile, all: readonly MirrorFile[]): void {
+    const leaves = ({ homes, to }: MirrorFile, home: RegionId) =>
+      homes.includes(home) && to.some((region) => region !== home);
+    for (const other of all) {
+      const home = other.homes.find((from) => leaves(other, from) && leaves(mirror, from));
+      if (other === mirror || home === undefined) continue;
+      for (const column of Object.keys(other.rows ?? {})) {
+        // What it says about its own rows is a complaint of its own.
+        const said = mirror.rows !== undefined && Object.hasOwn(mirror.rows, column);
+        if (said || mirror.columns.includes(column)) continue;
+        const message = `lacks ${quote(column)}, by which rows leave ${home} as ${other.as}; PostgreSQL takes rows of one table back by the same columns on all ways, so add it here as well`;
+        this.#say([...path, 'columns'], { message });
+      }
+    }
   }
 
   /** Whoever may read an airlock at all can read everything in it, so its peers go together. */

@@ -610,10 +610,10 @@ test.each([
   [
     'two mirrors on one way',
     '  orders:',
-    '      - { as: faces, columns: [id, face], homes: [us], to: [eu, asia] }\n  orders:',
+    '      - { as: faces, columns: [id, face, shown], homes: [us], to: [eu, asia] }\n  orders:',
     [
-      '21:61  tables.users.mirrors[1].to[0]: users goes from us to eu as cards already, and one table can take one way only',
-      '21:65  tables.users.mirrors[1].to[1]: users goes from us to asia as cards already, and one table can take one way only',
+      '21:68  tables.users.mirrors[1].to[0]: users goes from us to eu as cards already, and one table can take one way only',
+      '21:72  tables.users.mirrors[1].to[1]: users goes from us to asia as cards already, and one table can take one way only',
     ],
   ],
   [
@@ -661,6 +661,17 @@ describe('where eu has an airlock for us and another one for asia', () => {
     expect(lines(toUs + toAsia, apart)).toEqual([]);
     expect(lines(toUs, apart)).toEqual([]);
     expect(lines(toBoth, apart)).toEqual([]);
+  });
+
+  test('but a column that chooses rows on one way must travel on the other one as well', () => {
+    const chosen = '{ as: faces, columns: [id, face], rows: { face: a }, homes: [eu], to: [us] }';
+    expect(lines(`      - ${chosen}\n${toAsia}`, apart)).toEqual([
+      'residency.yaml:22:31  tables.users.mirrors[2].columns: lacks "face", by which rows leave eu as faces; PostgreSQL takes rows of one table back by the same columns on all ways, so add it here as well',
+    ]);
+    const both = toAsia.replace('[id, name]', '[id, name, face]');
+    expect(lines(`      - ${chosen}\n${both}`, apart)).toEqual([]);
+    // The rows of cards leave from other homes, whose tables have an identity of their own.
+    expect(lines(toAsia, apart)).toEqual([]);
   });
 
   test('but not through one airlock', () => {

@@ -76,15 +76,19 @@ beforeAll(async () => {
     ['us', 'email'],
     ['asia', 'display_name'],
   ] as const) {
-    await eventually(`her ${column} arrives in ${peer}`, async () => {
-      const rows = await sql(
-        `${peer}-a`,
-        (there) => there`select ${there(column)} from mirror_eu.users where id = ${ada.id}`,
-      );
-      return rows.length === 1;
-    });
+    await eventually(
+      `her ${column} arrives in ${peer}`,
+      async () => {
+        const rows = await sql(
+          `${peer}-a`,
+          (there) => there`select ${there(column)} from mirror_eu.users where id = ${ada.id}`,
+        );
+        return rows.length === 1;
+      },
+      60_000,
+    );
   }
-}, 120_000);
+}, 180_000);
 
 afterAll(async () => {
   await world?.stop();
