@@ -27,7 +27,12 @@ export type Region = {
   airlocks: readonly Airlock[];
 };
 
-export type EdgeAddress = { name: string; url: string };
+export type EdgeAddress = {
+  name: string;
+  /** Where other edges reach it, and clients too unless `publicUrl` says otherwise. */
+  url: string;
+  publicUrl?: string;
+};
 export type NodeAddress = { name: string; host: string; port: number };
 /**
  * Whoever may read an airlock at all can read everything in it, so peers that may see different

@@ -199,6 +199,25 @@ test.each([
   expect(complaints(THREE.replace(from, to))).toEqual(expected);
 });
 
+test('clients may be sent to another address than edges, one that several edges share', () => {
+  const edges = (url: string) => `edges:
+      - { name: edge-us, url: http://127.0.0.1:7101, publicUrl: "${url}" }
+      - { name: edge-us-2, url: http://127.0.0.1:7100, publicUrl: "${url}" }`;
+  const text = (url: string) =>
+    SAMPLE.replace('edges: [{ name: edge-us, url: http://127.0.0.1:7101 }]', edges(url));
+  const reading = readCatalogue(text('https://US.example:443/'), 'regions.yaml');
+  if (!('catalogue' in reading)) throw new Error('complaints');
+  const found = reading.catalogue.regions.get('us')?.edges;
+  expect(found?.map(({ publicUrl }) => publicUrl)).toEqual([
+    'https://us.example',
+    'https://us.example',
+  ]);
+  const [first] = complaints(text('https://us.example/shop'));
+  expect(first).toMatch(/^regions.yaml:7:\d+ {2}regions\.us\.edges\[0\]\.publicUrl: "https:\/\/us/);
+  expect(first).toContain('is not http:// or https:// with a host and no path');
+  expect(complaints(text('https://u:p@us.example')).join()).not.toContain('u:p');
+});
+
 test("the storefront's catalogue has three regions, and asia is nearer to us than to eu", () => {
   const file = new URL('../examples/storefront/regions.yaml', import.meta.url);
   const reading = readCatalogue(readFileSync(file, 'utf8'), 'regions.yaml');

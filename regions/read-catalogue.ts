@@ -47,6 +47,13 @@ const edge = z.strictObject({
     .describe(
       'Where clients and other edges reach it: http:// or https://, host and port, no path.',
     ),
+  publicUrl: z
+    .string()
+    .max(300)
+    .optional()
+    .describe(
+      'Where clients reach it, if not at url: the address of a load balancer, say, which several edges may share.',
+    ),
 });
 
 const airlockWithPeers = node.extend({
@@ -142,7 +149,11 @@ function catalogue({ regions, distances = [] }: CatalogueFile): Catalogue {
       id,
       title,
       database: database ?? DATABASE_DEFAULT,
-      edges: edges.map(({ name, url }) => ({ name, url: originOf(url) ?? url })),
+      edges: edges.map(({ name, url, publicUrl }) => ({
+        name,
+        url: originOf(url) ?? url,
+        ...(publicUrl !== undefined && { publicUrl: originOf(publicUrl) ?? publicUrl }),
+      })),
       nodes,
       airlocks: airlocksOf(written).map(
         ({ airlock: { name, host, port }, serves }): Airlock => ({
@@ -198,17 +209,15 @@ function judge(file: CatalogueFile, source: Source): Complaint[] {
   };
   for (const [id, written] of Object.entries(file.regions)) {
     const { edges, nodes } = written;
-    edges.forEach(({ name, url }, index) => {
+    edges.forEach(({ name, url, publicUrl }, index) => {
       const path = ['regions', id, 'edges', index];
       unique(names, name, `an edge of ${id}`, [...path, 'name']);
       const origin = originOf(url);
-      if (origin === undefined) {
-        // A password must not travel from the file into a log.
-        const message = url.includes('@')
-          ? 'is not an origin: leave user name and password out of it'
-          : `${quote(url)} is not http:// or https:// with a host and no path`;
-        say([...path, 'url'], message);
-      } else unique(addresses, hostPort(new URL(origin)), name, [...path, 'url']);
+      if (origin === undefined) say([...path, 'url'], notAnOrigin(url));
+      else unique(addresses, hostPort(new URL(origin)), name, [...path, 'url']);
+      if (publicUrl !== undefined && originOf(publicUrl) === undefined) {
+        say([...path, 'publicUrl'], notAnOrigin(publicUrl));
+      }
     });
     const servers: [Path, z.infer<typeof node>][] = nodes.map((server, index) => [
       ['regions', id, 'nodes', index],
@@ -298,6 +307,13 @@ function originOf(text: string): string | undefined {
   const web = url.protocol === 'http:' || url.protocol === 'https:';
   const bare = url.pathname === '/' && url.search === '' && url.hash === '';
   return web && bare && url.username === '' && url.password === '' ? url.origin : undefined;
+}
+
+function notAnOrigin(url: string): string {
+  // A password must not travel from the file into a log.
+  return url.includes('@')
+    ? 'is not an origin: leave user name and password out of it'
+    : `${quote(url)} is not http:// or https:// with a host and no path`;
 }
 
 function hostPort(url: URL): string {

@@ -271,10 +271,11 @@ async function startWan(options: WorldOptions, children: LocalChild[]): Promise<
         id,
         {
           ...one,
-          edges: one.edges.map(({ name, url: direct }) => {
+          edges: one.edges.map(({ name, url: direct, publicUrl = direct }) => {
             const through = ports.get(`${region} ${name}`);
             const edge = through === undefined ? direct : `http://${through.host}:${through.port}`;
-            return { name, url: edge };
+            // Clients are not behind the proxies.
+            return { name, url: edge, publicUrl };
           }),
         },
       ]),

@@ -47,7 +47,8 @@ export function withPorts(catalogue: Catalogue, ports: readonly number[]): Catal
     ...region,
     nodes: region.nodes.map((node) => ({ ...node, port: next() })),
     airlocks: region.airlocks.map((airlock) => ({ ...airlock, port: next() })),
-    edges: region.edges.map((edge) => ({ ...edge, url: onPort(edge.url, next()) })),
+    // A public address leads to the world that did not move.
+    edges: region.edges.map(({ name, url }) => ({ name, url: onPort(url, next()) })),
   });
   const regions = new Map([...catalogue.regions].map(([id, region]) => [id, moved(region)]));
   return { ...catalogue, regions };

@@ -72,7 +72,8 @@ test('a catalogue is moved to other ports in order, its edges included', () => {
   const blank = testCatalogue(['us', 'eu']);
   const us = blank.regions.get('us');
   if (us !== undefined) {
-    const edges = [{ name: 'edge-us', url: 'http://127.0.0.1:8080' }];
+    const publicUrl = 'https://shop.example';
+    const edges = [{ name: 'edge-us', url: 'http://127.0.0.1:8080', publicUrl }];
     const regions = new Map(blank.regions).set('us', { ...us, edges });
     const moved = fromBasePort({ ...blank, regions }, 7_000);
     expect(postgresPorts(moved).map(({ port }) => port)).toEqual([
