@@ -71,6 +71,18 @@ export const SAMPLES: Samples = {
     receiver: { region: 'eu', version: 3 },
   },
   misdirected: { kind: 'misdirected', home: 'asia' },
+  'home-elsewhere': {
+    kind: 'home-elsewhere',
+    home: 'eu',
+    address: 'https://eu.shop.example/users/ada/messages',
+  },
+  'transit-refused': {
+    kind: 'transit-refused',
+    from: 'us',
+    home: 'eu',
+    address: 'https://eu.shop.example/users/ada/messages',
+  },
+  'body-before-home': { kind: 'body-before-home' },
   'read-only-route': { kind: 'read-only-route' },
   'not-permitted': { kind: 'not-permitted' },
   'undeclared-in-policy': {

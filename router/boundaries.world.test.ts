@@ -479,7 +479,10 @@ describe('a refusal is a problem document that says whether to try again', () =>
         to,
         `${head}${header}Transfer-Encoding: chunked\r\n\r\n${chunk.repeat(20)}`,
       );
-      if (header === '') {
+      if (to === 'eu' && method !== 'POST') {
+        // At home nothing asks for the body of a request that no route takes.
+        expect(answer, to).toMatch(/^HTTP\/1\.1 405 /);
+      } else if (header === '') {
         expect(answer, to).toMatch(/^HTTP\/1\.1 413 /);
         expect(answer).toContain('body-too-large');
       } else {

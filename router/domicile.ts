@@ -10,10 +10,13 @@ import type { Context, MiddlewareHandler } from 'hono';
 import { matchedRoutes } from 'hono/route';
 import { COMPOSED_HANDLER } from 'hono/utils/constants';
 import type { Attributes } from '../policies/placement.ts';
+import type { Transit } from '../policies/policy.ts';
 import type { RegionId } from '../regions/catalogue.ts';
 import type { Sql } from '../regions/postgres.ts';
 import type { Edge } from './edge.ts';
+import { announcesBody } from './held-body.ts';
 import { type Failure, Refusal } from './problem.ts';
+import { lockedBody } from './request-body.ts';
 import type { Visit } from './visit.ts';
 
 export { type Failure, Refusal } from './problem.ts';
@@ -62,8 +65,10 @@ const SUBJECT_CHARS_MAX = 256;
 
 /** The routes below belong to one subject: they run at its home. */
 export function subject(idOf: (c: Ctx) => string): Handler {
-  return async function subject(c, next) {
+  return homed(async function subject(c, next) {
     const { edge, visit } = c.env;
+    const { mirror, transit } = routeOf(c);
+    checkTransit(c, transit);
     const id = idOf(c);
     checkId(id);
     const session = edge.openSession(visit, c);
@@ -78,34 +83,44 @@ export function subject(idOf: (c: Ctx) => string): Handler {
     if (home === edge.here) {
       edge.enter(visit, id);
       edge.receiptOfHop(c, visit);
+      unlockBody(c);
       c.set('subject', id);
       c.set('data', edge.dataAtHome(c, visit));
       return next();
     }
-    const mirror = mirrorOfRoute(c);
-    if (mirror !== undefined) {
+    // A copy may be read here, but what the client sends to a strict table may not.
+    if (mirror !== undefined && !(transit === 'redirect' && hasBody(c))) {
       const data = edge.dataOfMirror(c, visit, mirror, home);
       if (data !== undefined) {
+        unlockBody(c);
         c.set('subject', id);
         c.set('data', data);
         return next();
       }
     }
-    return edge.forward(c, visit, home);
-  };
+    return edge.sendHome(c, visit, home, transit);
+  });
 }
 
-/** Creates a subject: the policy picks its home, and the handler runs there. */
+/**
+ * Creates a subject: the policy picks its home, and the handler runs there. Where the route touches
+ * a table with `transit: redirect`, the newcomer is known from header fields and verified claims:
+ * the body is there to be read at the home.
+ */
 export function place(newcomerOf: (c: Ctx) => Newcomer | Promise<Newcomer>): Handler {
-  return async function place(c, next) {
+  return homed(async function place(c, next) {
     const { edge, visit } = c.env;
+    const { transit } = routeOf(c);
+    checkTransit(c, transit);
     visit.access = 'write';
     const newcomer = await newcomerOf(c);
+    checkTransit(c, transit);
     const id = newcomer.id ?? edge.drawId();
     if (newcomer.id !== undefined) checkChosenId(newcomer.id);
     edge.openSession(visit, c);
     const home = edge.place(visit, newcomer);
-    if (home !== edge.here) return edge.forward(c, visit, home);
+    if (home !== edge.here) return edge.sendHome(c, visit, home, transit);
+    unlockBody(c);
     const claim = newcomer.id === undefined ? undefined : await edge.claim(visit, id);
     edge.enter(visit, id);
     c.set('subject', id);
@@ -116,25 +131,43 @@ export function place(newcomerOf: (c: Ctx) => Newcomer | Promise<Newcomer>): Han
       await edge.settleClaim(visit, id, claim);
     }
     return undefined;
-  };
+  });
 }
 
 /** A table that belongs to nobody: read everywhere, written by its owner region. */
 export function reference(table: string): Handler {
-  return async function reference(c, next) {
+  const handler = homed(async function reference(c, next) {
     const { edge, visit } = c.env;
     const owner = edge.ownerOf(visit, table);
+    const { transit } = routeOf(c);
+    checkTransit(c, transit);
     visit.home = owner;
     edge.openSession(visit, c);
     const data =
       owner === edge.here
         ? edge.dataAtHome(c, visit)
         : edge.dataOfReference(c, visit, table, owner);
-    if (data === undefined) return edge.forward(c, visit, owner);
+    if (data === undefined) return edge.sendHome(c, visit, owner, transit);
     if (owner === edge.here) edge.receiptOfHop(c, visit);
+    unlockBody(c);
     c.set('data', data);
     return next();
+  });
+  TABLES_OF.set(handler, [table]);
+  return handler;
+}
+
+/**
+ * The tables that a route reads or writes. Where the policy says `transit: redirect` of one of them,
+ * an edge abroad sends the client to the home and does not read the body. Without this mark, a
+ * route is treated as if it touched every table.
+ */
+export function touches(...tables: readonly [string, ...string[]]): Handler {
+  const handler: Handler = async function touches(_c, next) {
+    return next();
   };
+  TABLES_OF.set(handler, tables);
+  return handler;
 }
 
 /** A route that only reads what the policy mirrors abroad may be served away from home. */
@@ -169,18 +202,67 @@ export function isRead(c: Ctx, visit: Visit): boolean {
 }
 
 /**
- * The subject decides before the route's own middleware runs, so the mark of `mirrored` is looked
- * up among the handlers that matched.
+ * The subject decides before the route's own middleware runs, so the marks of `mirrored`, `touches`
+ * and `reference` are looked up among the handlers that matched.
  */
 const MIRROR_OF = new WeakMap<object, string>();
+const TABLES_OF = new WeakMap<object, readonly string[]>();
+/** Handlers that find out where a request belongs. */
+const HOMED = new WeakSet<object>();
 
-function mirrorOfRoute(c: Ctx): string | undefined {
+function homed(handler: Handler): Handler {
+  HOMED.add(handler);
+  return handler;
+}
+
+type Route = { mirror: string | undefined; transit: Transit; homed: boolean };
+
+/** @throws Refusal `undeclared-in-policy` */
+function routeOf(c: Ctx): Route {
+  const { edge, visit } = c.env;
+  const tables: string[] = [];
+  let mirror: string | undefined;
+  let isHomed = false;
   for (const { handler } of matchedRoutes(c)) {
-    const composed = (handler as { [COMPOSED_HANDLER]?: object })[COMPOSED_HANDLER];
-    const mirror = MIRROR_OF.get(composed ?? handler);
-    if (mirror !== undefined) return mirror;
+    const known = (handler as { [COMPOSED_HANDLER]?: object })[COMPOSED_HANDLER] ?? handler;
+    tables.push(...(TABLES_OF.get(known) ?? []));
+    mirror ??= MIRROR_OF.get(known);
+    isHomed ||= HOMED.has(known);
   }
-  return undefined;
+  const mirroredTable = mirror === undefined ? undefined : visit.policy.tableOfMirror(mirror);
+  if (mirroredTable !== undefined) tables.push(mirroredTable);
+  return { mirror, transit: edge.transitOf(visit, tables), homed: isHomed };
+}
+
+/** Keeps everybody from a body that only the home may read, until the home is known. */
+export function lockBody(c: Ctx): boolean {
+  const { homed, transit } = routeOf(c);
+  if (!homed || transit === 'proxy') return false;
+  const lock = { key: c.req.raw, tried: false };
+  c.env.visit.lockedBody = lock;
+  c.req.raw = lockedBody(c.req.raw, lock);
+  return true;
+}
+
+/** The home is here: the body may be read. */
+function unlockBody(c: Ctx): void {
+  const { visit } = c.env;
+  if (visit.lockedBody !== undefined) c.req.raw = visit.lockedBody.key;
+  visit.lockedBody = undefined;
+}
+
+/** @throws Refusal when the request has been where it may not be, or the app has tried to look. */
+function checkTransit(c: Ctx, transit: Transit): void {
+  const { edge, visit } = c.env;
+  if (transit === 'redirect' && visit.hopFrom !== undefined) {
+    const address = edge.addressAt(edge.here, c.req.url);
+    throw new Refusal({ kind: 'transit-refused', from: visit.hopFrom, home: edge.here, address });
+  }
+  if (visit.lockedBody?.tried) throw new Refusal({ kind: 'body-before-home' });
+}
+
+function hasBody(c: Ctx): boolean {
+  return announcesBody(c.req.header());
 }
 
 function checkId(id: string): void {

@@ -6,21 +6,22 @@
  * wrote is mounted at the root; what edges say to each other lies below `/.domicile/`.
  */
 import type { KeyObject } from 'node:crypto';
-import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { Server, ServerResponse } from 'node:http';
 import { METHODS as ALL_METHODS } from 'node:http';
 import { serve } from '@hono/node-server';
 import { Hono } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
 import { HTTPException } from 'hono/http-exception';
 import { z } from 'zod';
 import type { RegionId } from '../regions/catalogue.ts';
 import { formatLsn } from '../regions/position.ts';
-import type { Domicile } from './domicile.ts';
-import { type Edge, targetOf } from './edge.ts';
+import { type Domicile, lockBody } from './domicile.ts';
+import { type Edge, type NodeEnv, targetOf } from './edge.ts';
+import { holdBodies, leaveBody } from './held-body.ts';
 import { HOP_HEADER, HopGuard, type HopPolicy, isSafe } from './hop.ts';
 import { hopContent } from './peers.ts';
 import type { PolicyInForce } from './policy-in-force.ts';
 import { problem, Refusal } from './problem.ts';
+import { limitedBody } from './request-body.ts';
 import { DecideAnew, SESSION_COOKIE, SESSION_HEADER, Visit } from './visit.ts';
 
 export type EdgeServerOptions = {
@@ -30,9 +31,6 @@ export type EdgeServerOptions = {
   /** One line for each thing an operator must know; never a value of a request. */
   log: (line: Record<string, unknown>) => void;
 };
-
-/** What node-server hands to a fetch function; absent when the app is called in a test. */
-type NodeEnv = { incoming?: IncomingMessage; outgoing?: ServerResponse };
 
 export type EdgeFetch = (request: Request, env?: NodeEnv) => Promise<Response>;
 
@@ -52,15 +50,17 @@ const ReleaseBody = z.strictObject({ key: Key, claim: z.uuid() });
 export function edgeFetch({ edge, app, hopKey, log }: EdgeServerOptions): EdgeFetch {
   const guard = new HopGuard(edge.here, hopKey);
   const root = new Hono<Domicile>();
-  const limit = bodyLimit({
-    maxSize: edge.limits.bodyBytesMax,
-    onError: () => {
-      throw new Refusal({ kind: 'body-too-large', bytesMax: edge.limits.bodyBytesMax });
-    },
+  root.on(WITH_BODY, '*', (c, next) => {
+    const bytesMax = edge.limits.bodyBytesMax;
+    const bounded = boundedByNode(c.req, c.env as NodeEnv, bytesMax);
+    if (!bounded) c.req.raw = limitedBody(c.req.raw, bytesMax);
+    // Of a locked body only the home says whether it is too large.
+    if (!lockBody(c) && !bounded && c.req.header('transfer-encoding') === undefined) {
+      const length = Number(c.req.header('content-length') ?? 0);
+      if (length > bytesMax) throw new Refusal({ kind: 'body-too-large', bytesMax });
+    }
+    return next();
   });
-  root.on(WITH_BODY, '*', (c, next) =>
-    boundedByNode(c.req, c.env as NodeEnv, edge.limits.bodyBytesMax) ? next() : limit(c, next),
-  );
   root.route('/.domicile', betweenEdges(edge));
   root.route('/', app);
   root.notFound((c) => {
@@ -115,7 +115,12 @@ export function edgeFetch({ edge, app, hopKey, log }: EdgeServerOptions): EdgeFe
       if (body !== undefined) entering = new Request(url, { method, headers, body });
       response = await root.fetch(entering, { edge, visit, ...env });
     }
-    return stamp(response, visit, edge, env.outgoing);
+    const { incoming, outgoing } = env;
+    // Refused before the home was known: what nobody may read is not thrown away by reading it.
+    if (visit.lockedBody !== undefined && incoming !== undefined && outgoing !== undefined) {
+      leaveBody(incoming, outgoing);
+    }
+    return stamp(response, visit, edge, outgoing);
   };
 }
 
@@ -128,6 +133,7 @@ export function listen(fetch: EdgeFetch, hostname: string, port: number): Promis
     );
     server.once('error', reject);
     (server as Server).keepAliveTimeout = KEEP_ALIVE_MS;
+    holdBodies(server as Server);
   });
 }
 

@@ -6,13 +6,15 @@
  * the wire. It keeps nothing about a client between two requests.
  */
 import type { KeyObject } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Context } from 'hono';
 import { routePath } from 'hono/route';
 import { standing } from '../policies/place-read.ts';
 import { placeSubject, type Refused } from '../policies/placement.ts';
-import type { Policy, ReferenceTable } from '../policies/policy.ts';
+import type { Policy, ReferenceTable, Transit } from '../policies/policy.ts';
 import { refusalInWords } from '../policies/refusal-in-words.ts';
 import { bind, raise, type Session } from '../policies/session.ts';
+import { transitOf } from '../policies/transit.ts';
 import type { Catalogue, RegionId } from '../regions/catalogue.ts';
 import { peersNearestFirst } from '../regions/catalogue.ts';
 import type { Position } from '../regions/position.ts';
@@ -21,12 +23,13 @@ import { type MirrorSighting, Sightings } from '../regions/sighting.ts';
 import { type Ballot, claimId, type Electorate, release } from './claims.ts';
 import { Directory, type Entry } from './directory.ts';
 import { type Data, type Domicile, isRead, type Newcomer } from './domicile.ts';
+import { leaveBody } from './held-body.ts';
 import { HOP_HEADER, type HopPolicy, isSafe } from './hop.ts';
 import { type PeerAnswer, Peers } from './peers.ts';
 import { PolicyFeed } from './policy-feed.ts';
 import { policyFromField } from './policy-in-force.ts';
 import { type PolicyRecord, recordAt } from './policy-record.ts';
-import { type Failure, Refusal } from './problem.ts';
+import { type Failure, problem, Refusal } from './problem.ts';
 import { readPolicyText } from './read-files.ts';
 import { isAboutResidency, Receipts, routeForReceipt } from './receipts.ts';
 import { CopyWithdrawn, RegionDatabase } from './region-database.ts';
@@ -36,6 +39,12 @@ import { type Anew, DecideAnew, SESSION_COOKIE, SESSION_HEADER, type Visit } fro
 import { lookAt, originOf, Watch } from './watch.ts';
 
 type Ctx = Context<Domicile>;
+
+/** What node-server hands over of the connection; absent when the app is called in a test. */
+export type NodeEnv = { incoming?: IncomingMessage; outgoing?: ServerResponse };
+
+/** How a client wants to be told that the home is elsewhere: `location`, or `problem`. */
+export const REDIRECT_HEADER = 'domicile-redirect';
 
 export type EdgeOptions = {
   here: RegionId;
@@ -114,6 +123,8 @@ export class Edge {
   #subjectTokens: SubjectTokens;
   /** Which subject id was found to be a session's; sessions live as long as their token is cached. */
   #recognised = new WeakMap<Session, string>();
+  /** Clients are sent to the edges of a region in turn, so that a second try meets another one. */
+  #turn = 0;
 
   constructor(options: EdgeOptions) {
     const { here, catalogue, policy, policyText, limits, now } = options;
@@ -265,6 +276,16 @@ export class Edge {
     return (rule satisfies ReferenceTable).owner;
   }
 
+  /**
+   * Whether a request that touches these tables may pass through an edge abroad.
+   * @throws Refusal `undeclared-in-policy`
+   */
+  transitOf(visit: Visit, tables: readonly string[]): Transit {
+    const found = transitOf(visit.policy.policy, tables);
+    if (found.kind === 'known') return found.transit;
+    throw new Refusal({ kind: 'undeclared-in-policy', what: `The table "${found.table}"` });
+  }
+
   dataAtHome(c: Ctx, visit: Visit): Data {
     return new HomeData(this, c, visit);
   }
@@ -334,6 +355,38 @@ export class Edge {
     if (placed === undefined || !visit.policy.policy.receipts.keep.includes('place')) return sql``;
     return sql`, domicile.leave_placement(${key}, ${visit.policy.version}, ${placed.rule},
       ${placed.jurisdiction}, ${hopFrom ?? null}, ${routeOf(c) ?? null}, ${this.#options.name})`;
+  }
+
+  /** To the home, on the way that the policy leaves open. */
+  async sendHome(c: Ctx, visit: Visit, home: RegionId, transit: Transit): Promise<Response> {
+    return transit === 'redirect' ? this.#redirect(c, visit, home) : this.forward(c, visit, home);
+  }
+
+  /** Tells the client where the home is, and leaves the body unread. */
+  #redirect(c: Ctx, visit: Visit, home: RegionId): Response {
+    const answer = redirectAnswer(c.req.header(REDIRECT_HEADER));
+    const { incoming, outgoing } = c.env as NodeEnv;
+    if (incoming !== undefined && outgoing !== undefined) leaveBody(incoming, outgoing);
+    visit.decision = { kind: 'redirect', to: home };
+    this.receipts.leave(visit.policy.policy, {
+      kind: 'redirect',
+      subject: visit.about,
+      rule: visit.placed?.rule,
+      jurisdiction: visit.placed?.jurisdiction,
+      to: home,
+      route: routeOf(c),
+    });
+    const address = this.addressAt(home, c.req.url);
+    if (answer === 'problem') return problem({ kind: 'home-elsewhere', home, address });
+    return c.body(null, 307, { location: address });
+  }
+
+  /** Where a client reaches the same path and query in that region. */
+  addressAt(region: RegionId, url: string): string {
+    const edges = this.catalogue.regions.get(region)?.edges ?? [];
+    const edge = edges[this.#turn++ % edges.length];
+    if (edge === undefined) throw new RangeError(`no edge in region "${region}"`);
+    return (edge.publicUrl ?? edge.url) + targetOf(url);
   }
 
   /** Ships the whole request to its home, once. */
@@ -694,6 +747,17 @@ function refusalOf(refused: Refused): Failure {
   return refused.because === 'unknown-country'
     ? { kind: 'unknown-country', why }
     : { kind: 'placement-refused', why };
+}
+
+/** @throws Refusal `invalid-request` */
+function redirectAnswer(asked: string | undefined): 'location' | 'problem' {
+  if (asked === undefined || asked === 'location') return 'location';
+  if (asked === 'problem') return 'problem';
+  const message = 'is neither "location" nor "problem"';
+  throw new Refusal({
+    kind: 'invalid-request',
+    complaints: [{ path: 'Domicile-Redirect', message }],
+  });
 }
 
 const COOKIE = new RegExp(`(?:^|;\\s*)${SESSION_COOKIE}=([^;]*)`);

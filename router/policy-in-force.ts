@@ -5,7 +5,7 @@
  * once, at its beginning, so that it cannot see half of a change. Which object is the current one,
  * `policy-feed.ts` knows.
  */
-import { exportsOf, type Policy } from '../policies/policy.ts';
+import { exportsOf, type Policy, type TableName } from '../policies/policy.ts';
 import type { RegionId } from '../regions/catalogue.ts';
 
 /** A copy of another home's data that is filled and followed here: a mirror or a reference table. */
@@ -36,7 +36,7 @@ export class PolicyInForce {
   readonly openings: Openings;
   /** The field `Domicile-Policy`, a structured field of RFC 9651: `3`, or `3;file` from a file. */
   readonly field: string;
-  readonly #mirrors: ReadonlySet<string>;
+  readonly #tables: ReadonlyMap<string, TableName>;
   readonly #copies: ReadonlyMap<string, ReadonlySet<RegionId>>;
 
   constructor({ here, policy, sha256, source, openings }: PolicyParts) {
@@ -46,12 +46,17 @@ export class PolicyInForce {
     this.sha256 = sha256;
     this.source = source;
     this.openings = openings;
-    this.#mirrors = new Set(mirrorNames(policy));
+    this.#tables = new Map(mirrorTables(policy));
     this.#copies = copiesOf(openings, copiesAllowed(policy, here));
   }
 
   declaresMirror(name: string): boolean {
-    return this.#mirrors.has(name);
+    return this.#tables.has(name);
+  }
+
+  /** The table behind a mirror; undefined when the policy has no such mirror. */
+  tableOfMirror(name: string): TableName | undefined {
+    return this.#tables.get(name);
   }
 
   /** Whether this region's copy of `home`'s rows may be read: allowed by the policy, and open. */
@@ -68,9 +73,9 @@ export function policyFromField(field: string): { version: number; recorded: boo
     : { version: Number(version), recorded: file === undefined };
 }
 
-function mirrorNames({ tables }: Policy): string[] {
+function mirrorTables({ tables }: Policy): [string, TableName][] {
   return [...tables.values()].flatMap((table) =>
-    table.kind === 'reference' ? [] : table.mirrors.map(({ as }) => as),
+    table.kind === 'reference' ? [] : table.mirrors.map(({ as }) => [as, table.name]),
   );
 }
 

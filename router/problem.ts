@@ -44,6 +44,9 @@ export type Failure =
   | { kind: 'hop-refused'; why: string }
   | { kind: 'policy-version-differs'; sender: RegionPolicy; receiver: RegionPolicy }
   | { kind: 'misdirected'; home: RegionId | undefined }
+  | { kind: 'home-elsewhere'; home: RegionId; address: string }
+  | { kind: 'transit-refused'; from: RegionId; home: RegionId; address: string }
+  | { kind: 'body-before-home' }
   | { kind: 'read-only-route' }
   | { kind: 'not-permitted' }
   | { kind: 'undeclared-in-policy'; what: string }
@@ -316,6 +319,33 @@ function describe(failure: Failure): Description {
         detail: `A request is forwarded once. This edge finds the home in "${failure.home ?? 'no region'}".`,
         retry: 'safe',
         home: failure.home,
+      };
+    case 'home-elsewhere':
+      return {
+        status: 421,
+        title: 'This request must go to the home itself',
+        detail: `The policy sends it to "${failure.home}" before its body is read. Nothing was read or changed.`,
+        retry: 'after-change',
+        home: failure.home,
+        address: failure.address,
+      };
+    case 'transit-refused':
+      return {
+        status: 421,
+        title: 'This request came through another region, which the policy forbids',
+        detail: `An edge of "${failure.from}" forwarded it instead of redirecting the client to "${failure.home}". Nothing was read or changed.`,
+        retry: 'after-change',
+        from: failure.from,
+        home: failure.home,
+        address: failure.address,
+      };
+    case 'body-before-home':
+      return {
+        status: 500,
+        title: 'The app reads the body before the home is known',
+        detail:
+          'The policy lets this body be read at the home only, so what decides the home must come from the header fields or the address. Nothing was read or changed.',
+        retry: 'after-change',
       };
     case 'read-only-route':
       return {

@@ -47,21 +47,17 @@ export async function readFiles({ policy, regions }: AppFiles): Promise<FilesRea
   if (known === undefined || 'complaints' in read || 'complaint' in policyText) {
     return { complaints };
   }
-  const undone = notEnforced(read.policy, shown(policy));
-  if (undone.length > 0) return { complaints: undone };
   return { catalogue: known, policy: read.policy, policyText: policyText.text };
 }
 
-/** The policy of a text that does not come from a file, held to the same conditions. */
+/** The policy of a text that does not come from a file. */
 export function readPolicyText(
   text: string,
   label: string,
   catalogue: Catalogue,
 ): { policy: Policy } | { complaints: readonly string[] } {
   const read = readPolicy(text, label, catalogue);
-  if ('complaints' in read) return { complaints: read.complaints.map(formatComplaint) };
-  const undone = notEnforced(read.policy, label);
-  return undone.length > 0 ? { complaints: undone } : read;
+  return 'complaints' in read ? { complaints: read.complaints.map(formatComplaint) } : read;
 }
 
 /** A policy file for regions that are known already, with its text as written. */
@@ -73,20 +69,7 @@ export async function readPolicyFile(
   if ('complaint' in file) return { complaints: [file.complaint] };
   const read = readPolicy(file.text, shown(path), catalogue);
   if ('complaints' in read) return { complaints: read.complaints.map(formatComplaint) };
-  const undone = notEnforced(read.policy, shown(path));
-  if (undone.length > 0) return { complaints: undone };
   return { policy: read.policy, text: file.text };
-}
-
-/** What the language can say and nothing here keeps yet: better not started than not kept. */
-function notEnforced({ tables }: Policy, file: string): string[] {
-  return [...tables.values()].flatMap((table) =>
-    table.kind === 'subject' && table.transit === 'redirect'
-      ? [
-          `${file}  tables.${table.name}.transit: redirect is not enforced by this version, which would forward the body through a foreign edge; say proxy if it may`,
-        ]
-      : [],
-  );
 }
 
 /** The file's text, or one line on why there is none. */

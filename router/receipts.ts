@@ -217,6 +217,7 @@ const ABOUT_RESIDENCY: ReadonlySet<Failure['kind']> = new Set([
   'home-unknown',
   'region-unavailable',
   'misdirected',
+  'transit-refused',
   'undeclared-in-policy',
 ]);
 

@@ -11,10 +11,13 @@ import { NO_SESSION, type Session } from '../policies/session.ts';
 import type { RegionId } from '../regions/catalogue.ts';
 import type { PeerBody } from './peers.ts';
 import type { PolicyInForce } from './policy-in-force.ts';
+import type { LockedBody } from './request-body.ts';
 
 export type Decision =
   | { kind: 'serve'; node: string; rung: Rung | 'mirror' }
   | { kind: 'forward'; to: RegionId }
+  /** The client was sent to the home: nothing may pass through here. */
+  | { kind: 'redirect'; to: RegionId }
   | { kind: 'refuse'; because: string }
   /** The answer needed no data: an unknown route, a health check. */
   | { kind: 'answer' };
@@ -66,6 +69,8 @@ export class Visit {
   stalenessMs: number | undefined;
   /** Whether the handler may write; undefined follows the method. */
   access: 'read' | 'write' | undefined;
+  /** The body, while only the home may read it and the home is not known. */
+  lockedBody: LockedBody | undefined;
 
   /** The directory key of the subject whose data this is about. */
   about: string | undefined;
@@ -128,6 +133,8 @@ export class Visit {
   sessionToTell(): Session | undefined {
     // The home that answered a relayed request has told it already, knowing more.
     if (this.#relayed.size > 0 || this.session === this.sessionBefore) return undefined;
+    // A redirect has seen nothing. The client takes the token that it has to the home.
+    if (this.decision.kind === 'redirect') return undefined;
     return this.session;
   }
 
@@ -162,6 +169,8 @@ export class Visit {
         return `serve;node=${decision.node};rung=${decision.rung}${passed}`;
       case 'forward':
         return `forward;to=${decision.to}`;
+      case 'redirect':
+        return `redirect;to=${decision.to}`;
       case 'refuse':
         return `refuse;because=${decision.because}${passed}`;
       case 'answer':

@@ -86,15 +86,20 @@ export type TestDomicile = {
 };
 
 export async function startTestDomicile(
-  options: { app?: string; policy?: string; edgeSettings?: Record<string, string> } = {},
+  options: {
+    app?: string;
+    /** Other files than the storefront's. */
+    policy?: string;
+    schema?: string;
+    edgeSettings?: Record<string, string>;
+  } = {},
 ): Promise<TestDomicile> {
   const parent = await mkdtemp(join(tmpdir(), 'domicile-test-'));
   // As root the servers run as somebody else, who has to get in.
   await chmod(parent, 0o711);
   const root = join(parent, 'world');
-  const files = besideApp(STOREFRONT, {});
+  const files = besideApp(STOREFRONT, options);
   if (options.app !== undefined) files.app = options.app;
-  if (options.policy !== undefined) files.policy = options.policy;
   const read = await readFiles(files);
   if ('complaints' in read) throw new Error(read.complaints.join('\n'));
   const catalogue = withPorts(read.catalogue, await freePorts(portsNeeded(read.catalogue)));
