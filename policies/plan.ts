@@ -189,7 +189,9 @@ class Planner {
     for (const cluster of this.#input.wanted.keys()) this.#enforce(cluster);
     for (const hop of this.#hops) this.#mend(hop);
     for (const hop of this.#hops) this.#stopTravel(hop);
-    for (const cluster of this.#input.wanted.keys()) this.#dropRogues(cluster);
+    for (const cluster of this.#input.wanted.keys()) this.#dropSubscriptions(cluster);
+    for (const cluster of this.#input.wanted.keys()) this.#dropPublications(cluster);
+    for (const cluster of this.#input.wanted.keys()) this.#dropSlots(cluster);
     for (const hop of this.#hops) this.#unfollow(hop);
     for (const cluster of this.#input.wanted.keys()) this.#forget(cluster);
     for (const [cluster, what] of this.#input.remains) {
@@ -411,16 +413,15 @@ class Planner {
     }
   }
 
-  /** Publications, subscriptions and slots that nobody declared, and those that cannot be mended. */
-  #dropRogues(cluster: ClusterName): void {
-    const phase = 'stop passing on';
+  /** Those that nobody declared, and those that cannot be mended. */
+  #dropSubscriptions(cluster: ClusterName): void {
     for (const subscription of ofKind(this.#now.get(cluster), 'subscription')) {
       const hop = this.#hops.find(
         (one) => one.to === cluster && one.subscription === subscription.name,
       );
       if (hop !== undefined && this.#wants(cluster, subscription) && this.#isUsable(hop)) continue;
       const { name } = subscription;
-      this.#drop(phase, cluster, subscription, {
+      this.#drop('stop passing on', cluster, subscription, {
         words: `drop subscription ${name} of ${cluster}${hop === undefined ? ', which nobody declared' : ', which has to begin anew'}`,
         lone: [
           `alter subscription ${name} disable`,
@@ -432,6 +433,10 @@ class Planner {
         if (followed.subscription === name) this.#takes(cluster, followed);
       }
     }
+  }
+
+  #dropPublications(cluster: ClusterName): void {
+    const phase = 'stop sending';
     for (const publication of ofKind(this.#now.get(cluster), 'publication')) {
       const wanted = this.#wants(cluster, publication);
       if (wanted && !/all tables/.test(publication.options)) continue;
@@ -449,6 +454,10 @@ class Planner {
         statements: [`alter publication ${quoted(line.publication)} drop table ${line.table}`],
       });
     }
+  }
+
+  /** Of readers that nobody declared, or that were dropped just now. */
+  #dropSlots(cluster: ClusterName): void {
     for (const slot of ofKind(this.#now.get(cluster), 'slot')) {
       const hop = this.#hops.find((one) => one.from === cluster && one.slot === slot.name);
       if (hop !== undefined && this.#subscribed(hop)) continue;
