@@ -74,7 +74,8 @@ export type Thing =
     }
   /** A table that a subscription fills and follows. */
   | { kind: 'followed'; subscription: string; table: string }
-  | { kind: 'slot'; name: string; node: string; definition: string }
+  /** A replica can have slots that its primary knows nothing of. */
+  | { kind: 'slot'; name: string; replica: string | undefined; definition: string }
   | { kind: 'grant'; privilege: string; on: string; to: string }
   /** What edges may read here of another home's rows. */
   | { kind: 'opening'; name: string; home: RegionId };
@@ -116,7 +117,7 @@ export function objectOf(thing: Thing): string {
     case 'followed':
       return `${thing.table} in subscription ${thing.subscription}`;
     case 'slot':
-      return `slot ${thing.name}`;
+      return `slot ${thing.name}${thing.replica === undefined ? '' : ` on ${thing.replica}`}`;
     case 'grant':
       return `grant of ${thing.privilege} on ${thing.on} to ${thing.to}`;
     case 'opening':

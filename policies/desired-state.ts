@@ -176,7 +176,7 @@ function privateThings(input: DesiredInput, here: RegionId): Thing[] {
       {
         kind: 'slot',
         name: subscriptionHome(airlock.name),
-        node: here,
+        replica: undefined,
         definition: 'logical pgoutput, failover',
       },
     );
@@ -270,7 +270,7 @@ function airlockThings(input: DesiredInput, here: RegionId, airlock: Airlock): T
       {
         kind: 'slot',
         name: publication,
-        node: airlock.name,
+        replica: undefined,
         definition: 'logical pgoutput',
       },
     );

@@ -17,6 +17,7 @@ import {
   compareStates,
   type Difference,
   definitionOf,
+  normalText,
   type Of,
   objectOf,
   ofKind,
@@ -74,7 +75,8 @@ export type Action =
   /** Each statement for itself: PostgreSQL refuses these in a transaction. */
   | { do: 'lone sql'; statements: readonly string[] }
   | { do: 'create role'; role: string; attributes: readonly string[] }
-  | { do: 'drop slot'; slot: string }
+  /** On a replica, too, which may have slots of its own. */
+  | { do: 'drop slot'; slot: string; replica: string | undefined }
   /** Waits until the reader of a slot has everything that was written before this step. */
   | { do: 'await slot'; slot: string }
   /** Lets a subscription look again at its publication; `empty` makes room for what it will copy. */
@@ -256,7 +258,11 @@ class Planner {
         });
       }
     }
-    if (!closed) return;
+    // Whoever was cut off after closing may not have waited.
+    const leaves = this.#hops.some((hop) =>
+      this.#followedBy(hop).some((table) => this.#leaves(hop, table)),
+    );
+    if (!closed && !leaves) return;
     const [first = ''] = catalogue.regions.keys();
     this.#step('close', first, 'edges', 'change', 'narrow', {
       words: 'wait until every edge has seen what is closed',
@@ -459,11 +465,14 @@ class Planner {
   /** Of readers that nobody declared, or that were dropped just now. */
   #dropSlots(cluster: ClusterName): void {
     for (const slot of ofKind(this.#now.get(cluster), 'slot')) {
-      const hop = this.#hops.find((one) => one.from === cluster && one.slot === slot.name);
+      const hop =
+        slot.replica === undefined
+          ? this.#hops.find((one) => one.from === cluster && one.slot === slot.name)
+          : undefined;
       if (hop !== undefined && this.#subscribed(hop)) continue;
       this.#step('forget', cluster, objectOf(slot), 'drop', 'narrow', {
-        words: `drop slot ${slot.name} of ${cluster}${hop === undefined ? ', which nobody declared' : ', which nobody reads any more'}`,
-        action: { do: 'drop slot', slot: slot.name },
+        words: `drop slot ${slot.name} of ${slot.replica ?? cluster}${hop === undefined ? ', which nobody declared' : ', which nobody reads any more'}`,
+        action: { do: 'drop slot', slot: slot.name, replica: slot.replica },
       });
       this.#takes(cluster, slot);
     }
@@ -1004,7 +1013,7 @@ function sourcesOf({ query }: Of<'view'>): string[] {
 }
 
 function mentions({ query }: Of<'view'>, table: string): boolean {
-  return ` ${query.normal ?? query.sql} `.replaceAll(/[;(),]/g, ' ').includes(` ${table} `);
+  return ` ${normalText(query)} `.replaceAll(/[;(),]/g, ' ').includes(` ${table} `);
 }
 
 /** The router's own tables, and the column that says whose row it is. */

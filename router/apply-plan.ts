@@ -11,12 +11,12 @@ import { FEED_ROLE, peerRole } from '../policies/desired-state.ts';
 import { attributesText, PHASES, type Plan, type Step } from '../policies/plan.ts';
 import type { Policy } from '../policies/policy.ts';
 import type { RegionId } from '../regions/catalogue.ts';
-import { DatabaseError, verbatim } from '../regions/postgres.ts';
+import { DatabaseError, type Sql, verbatim } from '../regions/postgres.ts';
 import { ApplyLock, type Holder } from './apply-lock.ts';
 import { type Effects, measureEffects } from './data-effects.ts';
 import { eraseBytes } from './erase-bytes.ts';
 import { observeWorld, sha256, type WorldView } from './observe-world.ts';
-import { type Operator, OperatorError, Session } from './operator.ts';
+import { type Operator, OperatorError, Session, STATEMENT_MS_MAX } from './operator.ts';
 import { edgePassword, feedPassword, peerPassword } from './password-names.ts';
 
 export type ApplyOptions = {
@@ -193,7 +193,7 @@ class Application {
       case 'create role':
         return this.#createRole(cluster, action.role, action.attributes);
       case 'drop slot':
-        return this.#dropSlot(cluster, action.slot);
+        return this.#dropSlot(cluster, action.slot, action.replica);
       case 'await slot':
         return this.#awaitSlot(cluster, action.slot);
       case 'follow':
@@ -267,19 +267,21 @@ class Application {
   }
 
   /** Its reader may still hold it for a moment. */
-  async #dropSlot(cluster: ClusterName, slot: string): Promise<void> {
-    await this.#until(`slot ${slot} of ${cluster} stays in use`, CONFIRM_MS_MAX, () =>
-      this.#session.on(cluster, async (sql) => {
-        const [found] = await sql<{ pid: number | null }[]>`
-          select active_pid as pid from pg_replication_slots where slot_name = ${slot}`;
-        if (found === undefined) return true;
-        if (found.pid !== null) {
-          await sql`select pg_terminate_backend(${found.pid}::int)`;
-          return false;
-        }
-        await sql`select pg_drop_replication_slot(${slot})`;
-        return true;
-      }),
+  async #dropSlot(cluster: ClusterName, slot: string, replica: string | undefined): Promise<void> {
+    const server = replica ?? (await this.#session.nodeOf(cluster)).name;
+    const drop = async (sql: Sql) => {
+      const [found] = await sql<{ pid: number | null }[]>`
+        select active_pid as pid from pg_replication_slots where slot_name = ${slot}`;
+      if (found === undefined) return true;
+      if (found.pid !== null) {
+        await sql`select pg_terminate_backend(${found.pid}::int)`;
+        return false;
+      }
+      await sql`select pg_drop_replication_slot(${slot})`;
+      return true;
+    };
+    await this.#until(`slot ${slot} of ${server} stays in use`, CONFIRM_MS_MAX, () =>
+      this.#session.node(server).run(drop, { timeoutMs: STATEMENT_MS_MAX }),
     );
   }
 

@@ -17,8 +17,6 @@ import type { AppSchema } from '../policies/desired-state.ts';
 import { DatabaseError, type LeasePool, type Sql, verbatim } from '../regions/postgres.ts';
 
 export type ObserveOptions = {
-  /** Its name in the plan. */
-  cluster: string;
   kind: 'private' | 'airlock';
   /** Roles that are expected; of all others only those are seen that can get around the rules. */
   roles: ReadonlySet<string>;
@@ -43,7 +41,7 @@ export async function observeCluster(sql: Sql, options: ObserveOptions): Promise
     ...(await identities(sql, options)),
     ...(await publications(sql)),
     ...(await subscriptions(sql)),
-    ...(await slots(sql, options)),
+    ...(await slots(sql, options.replicaSlots, undefined)),
     ...(await grants(sql)),
   ];
   if (options.kind === 'private') {
@@ -79,17 +77,16 @@ export async function observeAppSchema(sql: Sql): Promise<AppSchema> {
 
 /**
  * The same state with every expression as this server repeats it. Everything is made in one
- * transaction that is rolled back, on temporary tables, so no table in use is even locked for long.
+ * transaction that is rolled back, on temporary tables, so no table in use is locked.
  */
 export async function normalised(pool: LeasePool, wanted: ClusterState): Promise<ClusterState> {
   const repeated = new Map<string, Thing>();
   try {
     await pool.transaction(
       async (sql) => {
-        for (const thing of wanted.values()) {
-          const repeatedThing = await repeatedBy(sql, thing, wanted);
-          if (repeatedThing !== undefined) repeated.set(objectOf(thing), repeatedThing);
-        }
+        const probes = new Probes(sql, wanted);
+        for (const thing of wanted.values()) await probes.make(thing);
+        for (const thing of await probes.read()) repeated.set(objectOf(thing), thing);
         throw new RollBack();
       },
       { timeoutMs: NORMALISE_MS_MAX },
@@ -102,84 +99,118 @@ export async function normalised(pool: LeasePool, wanted: ClusterState): Promise
 
 class RollBack extends Error {}
 
-let probes = 0;
+/** Empty tables with the columns of those that are or will be there, and expressions on them. */
+class Probes {
+  readonly #sql: Sql;
+  readonly #wanted: ClusterState;
+  readonly #tables = new Map<string, string>();
+  readonly #conditions = new Map<string, Thing>();
+  readonly #policies = new Map<string, Thing>();
+  readonly #views = new Map<string, Thing>();
+  #made = 0;
 
-async function repeatedBy(
-  sql: Sql,
-  thing: Thing,
-  wanted: ClusterState,
-): Promise<Thing | undefined> {
-  switch (thing.kind) {
-    case 'constraint': {
-      const check = await repeatedCondition(sql, thing.check, thing.table, wanted);
-      return { ...thing, check };
-    }
-    case 'row policy': {
-      const probe = await probeTable(sql, thing.table, wanted);
-      await sql(
-        verbatim(
-          `create policy probe on ${probe} using (${thing.using.sql}) with check (${thing.check.sql})`,
-        ),
-      );
-      const [row] = await sql<{ using: string; check: string }[]>`
-        select pg_get_expr(polqual, polrelid) as using, pg_get_expr(polwithcheck, polrelid) as check
-        from pg_policy where polrelid = ${probe}::regclass`;
-      return {
-        ...thing,
-        using: { ...thing.using, normal: row?.using ?? '' },
-        check: { ...thing.check, normal: row?.check ?? '' },
-      };
-    }
-    case 'published': {
-      if (thing.where === undefined) return undefined;
-      return { ...thing, where: await repeatedCondition(sql, thing.where, thing.table, wanted) };
-    }
-    case 'view': {
-      const probe = `pg_temp.probe_${++probes}`;
-      await sql`savepoint probe`;
-      try {
-        await sql(verbatim(`create view ${probe} as ${thing.query.sql}`));
-      } catch (error) {
-        // One of its tables is not there yet, so whatever view there is cannot be this one.
-        if (!(error instanceof DatabaseError) || error.failure.kind !== 'rejected') throw error;
-        await sql`rollback to savepoint probe`;
-        return undefined;
-      }
-      const [row] = await sql<{ query: string }[]>`
-        select pg_get_viewdef(${probe}::regclass) as query`;
-      return { ...thing, query: { ...thing.query, normal: row?.query ?? '' } };
-    }
-    default:
-      return undefined;
+  constructor(sql: Sql, wanted: ClusterState) {
+    this.#sql = sql;
+    this.#wanted = wanted;
   }
-}
 
-async function repeatedCondition(
-  sql: Sql,
-  condition: Expression,
-  table: string,
-  wanted: ClusterState,
-): Promise<Expression> {
-  const probe = await probeTable(sql, table, wanted);
-  await sql(
-    verbatim(`alter table ${probe} add constraint probe check (${condition.sql}) not valid`),
-  );
-  const [row] = await sql<{ condition: string }[]>`
-    select pg_get_expr(conbin, conrelid) as condition from pg_constraint
-    where conrelid = ${probe}::regclass and conname = 'probe'`;
-  return { ...condition, normal: row?.condition ?? '' };
-}
+  async make(thing: Thing): Promise<void> {
+    const name = `probe_${++this.#made}`;
+    switch (thing.kind) {
+      case 'constraint':
+        return this.#condition(name, thing, thing.table, thing.check);
+      case 'published':
+        if (thing.where !== undefined) {
+          await this.#condition(name, thing, thing.table, thing.where);
+        }
+        return;
+      case 'row policy': {
+        const { using, check } = thing;
+        await this.#run(
+          `create policy ${name} on ${await this.#table(thing.table)} using (${using.sql}) with check (${check.sql})`,
+        );
+        this.#policies.set(name, thing);
+        return;
+      }
+      case 'view': {
+        await this.#run('savepoint probe');
+        try {
+          await this.#run(`create view pg_temp.${name} as ${thing.query.sql}`);
+          this.#views.set(name, thing);
+        } catch (error) {
+          // One of its tables is not there yet, so whatever view there is cannot be this one.
+          if (!(error instanceof DatabaseError) || error.failure.kind !== 'rejected') throw error;
+          await this.#run('rollback to savepoint probe');
+        }
+        return;
+      }
+    }
+  }
 
-/** An empty temporary table with the columns that the real one has or will have. */
-async function probeTable(sql: Sql, table: string, wanted: ClusterState): Promise<string> {
-  const probe = `pg_temp.probe_${++probes}`;
-  const planned = wanted.get(`table ${table}`);
-  const columns =
-    planned?.kind === 'table'
-      ? planned.columns.map(({ name, type }) => `${name} ${type}`).join(', ')
-      : `like ${table}`;
-  await sql(verbatim(`create temporary table probe_${probes} (${columns})`));
-  return probe;
+  async read(): Promise<Thing[]> {
+    const sql = this.#sql;
+    const conditions = await sql<{ name: string; text: string }[]>`
+      select conname::text as name, pg_get_expr(conbin, conrelid) as text from pg_constraint
+      where connamespace = pg_my_temp_schema() and contype = 'c'`;
+    const policies = await sql<{ name: string; using: string; check: string }[]>`
+      select p.polname::text as name, pg_get_expr(p.polqual, p.polrelid) as using,
+        pg_get_expr(p.polwithcheck, p.polrelid) as check
+      from pg_policy p join pg_class c on c.oid = p.polrelid
+      where c.relnamespace = pg_my_temp_schema()`;
+    const views = await sql<{ name: string; text: string }[]>`
+      select relname::text as name, pg_get_viewdef(oid) as text from pg_class
+      where relnamespace = pg_my_temp_schema() and relkind = 'v'`;
+    const things: Thing[] = [];
+    for (const { name, text } of conditions) {
+      const thing = this.#conditions.get(name);
+      if (thing?.kind === 'constraint') {
+        things.push({ ...thing, check: { ...thing.check, normal: text } });
+      } else if (thing?.kind === 'published' && thing.where !== undefined) {
+        things.push({ ...thing, where: { ...thing.where, normal: text } });
+      }
+    }
+    for (const { name, using, check } of policies) {
+      const thing = this.#policies.get(name);
+      if (thing?.kind !== 'row policy') continue;
+      things.push({
+        ...thing,
+        using: { ...thing.using, normal: using },
+        check: { ...thing.check, normal: check },
+      });
+    }
+    for (const { name, text } of views) {
+      const thing = this.#views.get(name);
+      if (thing?.kind === 'view')
+        things.push({ ...thing, query: { ...thing.query, normal: text } });
+    }
+    return things;
+  }
+
+  async #condition(name: string, thing: Thing, table: string, condition: Expression) {
+    const probe = await this.#table(table);
+    await this.#run(
+      `alter table ${probe} add constraint ${name} check (${condition.sql}) not valid`,
+    );
+    this.#conditions.set(name, thing);
+  }
+
+  async #table(table: string): Promise<string> {
+    const known = this.#tables.get(table);
+    if (known !== undefined) return known;
+    const name = `probe_of_${this.#tables.size}`;
+    const planned = this.#wanted.get(`table ${table}`);
+    const columns =
+      planned?.kind === 'table'
+        ? planned.columns.map((column) => `${column.name} ${column.type}`).join(', ')
+        : `like ${table}`;
+    await this.#run(`create temporary table ${name} (${columns})`);
+    this.#tables.set(table, `pg_temp.${name}`);
+    return `pg_temp.${name}`;
+  }
+
+  async #run(statement: string): Promise<void> {
+    await this.#sql(verbatim(statement));
+  }
 }
 
 async function roles(sql: Sql, { roles: expected }: ObserveOptions): Promise<Thing[]> {
@@ -452,7 +483,12 @@ async function subscriptions(sql: Sql): Promise<Thing[]> {
   }));
 }
 
-async function slots(sql: Sql, { cluster, replicaSlots }: ObserveOptions): Promise<Thing[]> {
+/** Of one server: a replica can have slots that its primary knows nothing of. */
+export async function slots(
+  sql: Sql,
+  replicaSlots: ReadonlySet<string>,
+  replica: string | undefined,
+): Promise<Thing[]> {
   const rows = await sql<{ name: string; type: string; definition: string; worker: boolean }[]>`
     select slot_name::text as name, slot_type as type,
       concat_ws(', ', concat_ws(' ', slot_type, plugin), case when failover then 'failover' end,
@@ -463,7 +499,7 @@ async function slots(sql: Sql, { cluster, replicaSlots }: ObserveOptions): Promi
     from pg_replication_slots where not temporary and not synced`;
   return rows
     .filter(({ name, type, worker }) => !worker && !(type === 'physical' && replicaSlots.has(name)))
-    .map(({ name, definition }) => ({ kind: 'slot', name, node: cluster, definition }));
+    .map(({ name, definition }) => ({ kind: 'slot', name, replica, definition }));
 }
 
 async function grants(sql: Sql): Promise<Thing[]> {

@@ -11,6 +11,7 @@ import {
   compareStates,
   type Difference,
   definitionOf,
+  objectOf,
 } from '../policies/cluster-state.ts';
 import {
   type AppSchema,
@@ -25,7 +26,13 @@ import {
 import { type Plan, plan, type RecordedVersions } from '../policies/plan.ts';
 import type { Policy } from '../policies/policy.ts';
 import { airlockFor, type Catalogue, type RegionId } from '../regions/catalogue.ts';
-import { normalised, type Observed, observeAppSchema, observeCluster } from './observe-cluster.ts';
+import {
+  normalised,
+  type Observed,
+  observeAppSchema,
+  observeCluster,
+  slots,
+} from './observe-cluster.ts';
 import { type Operator, OperatorError, Session } from './operator.ts';
 import { feedPassword, peerPassword } from './password-names.ts';
 import { LOGINS } from './region-database.ts';
@@ -79,6 +86,7 @@ export async function observeWorld(
     }),
   );
   const digest = sha256(text);
+  const inOrder = ordered(versions, catalogue.regions.keys());
   const planned = plan({
     policy,
     catalogue,
@@ -96,7 +104,7 @@ export async function observeWorld(
     anew,
     remains,
   });
-  return { wanted, found, plan: planned, versions, hash: hashOf(digest, found, versions) };
+  return { wanted, found, plan: planned, versions: inOrder, hash: hashOf(digest, found, inOrder) };
 }
 
 type States = {
@@ -135,19 +143,21 @@ async function observeStates(session: Session, policy: Policy): Promise<States> 
       states.pending.set(cluster, pending);
     }),
   );
-  // Whoever answered first must not decide the order.
-  const ordered = <T>(map: ReadonlyMap<string, T>) =>
-    new Map([...desired.keys()].flatMap((name) => entry(map, name)));
   return {
-    wanted: ordered(states.wanted),
-    found: ordered(states.found),
-    pending: ordered(states.pending),
+    wanted: ordered(states.wanted, desired.keys()),
+    found: ordered(states.found, desired.keys()),
+    pending: ordered(states.pending, desired.keys()),
   };
 }
 
-function entry<T>(map: ReadonlyMap<string, T>, name: string): [string, T][] {
-  const value = map.get(name);
-  return value === undefined ? [] : [[name, value]];
+/** Whoever answered first must not decide the order. */
+function ordered<T>(map: ReadonlyMap<string, T>, names: Iterable<string>): Map<string, T> {
+  const pairs: [string, T][] = [];
+  for (const name of names) {
+    const value = map.get(name);
+    if (value !== undefined) pairs.push([name, value]);
+  }
+  return new Map(pairs);
 }
 
 /** What the tables do not allow is for a person to mend, so it is said in words. */
@@ -166,18 +176,30 @@ async function observeOne(
   wanted: ClusterState,
 ): Promise<Observed> {
   const { catalogue, slotOfNode } = session.operator;
-  const nodes = catalogue.regions.get(session.regionOf(cluster))?.nodes ?? [];
+  const region = catalogue.regions.get(session.regionOf(cluster));
+  const isPrivate = catalogue.regions.has(cluster);
   const roles = [...wanted.values()].flatMap((thing) =>
     thing.kind === 'role' ? [thing.name] : [],
   );
-  return session.on(cluster, (sql) =>
-    observeCluster(sql, {
-      cluster,
-      kind: catalogue.regions.has(cluster) ? 'private' : 'airlock',
-      roles: new Set(roles),
-      replicaSlots: new Set(nodes.map(({ name }) => slotOfNode(name))),
-    }),
-  );
+  const replicaSlots = new Set((region?.nodes ?? []).map(({ name }) => slotOfNode(name)));
+  const [{ state, pending }, ...further] = await Promise.all([
+    session.on(cluster, (sql) =>
+      observeCluster(sql, {
+        kind: isPrivate ? 'private' : 'airlock',
+        roles: new Set(roles),
+        replicaSlots,
+      }),
+    ),
+    ...(isPrivate ? await session.replicasOf(cluster) : []).map((replica) =>
+      session.onReplica(replica, (sql) => slots(sql, replicaSlots, replica)),
+    ),
+  ]);
+  // One that does not answer keeps commits waiting, too; what it has is looked at the next time.
+  const elsewhere = further.flatMap((found) => found ?? []);
+  return {
+    state: new Map([...state, ...elsewhere.map((slot) => [objectOf(slot), slot] as const)]),
+    pending,
+  };
 }
 
 /** How each subscriber reaches its publisher. The password is in a file that its server reads. */

@@ -101,6 +101,23 @@ export class Session {
     return known;
   }
 
+  /** The nodes of a region that are not its primary now. */
+  async replicasOf(region: RegionId): Promise<string[]> {
+    const primary = await this.nodeOf(region);
+    const nodes = this.operator.catalogue.regions.get(region)?.nodes ?? [];
+    return nodes.map(({ name }) => name).filter((name) => name !== primary.name);
+  }
+
+  /** Asks a replica; undefined when it does not answer. */
+  async onReplica<T>(node: string, use: (sql: Sql) => Promise<T>): Promise<T | undefined> {
+    try {
+      return await this.node(node).run(use, { timeoutMs: CONNECT_MS_MAX });
+    } catch (error) {
+      if (error instanceof DatabaseError && error.failure.kind !== 'rejected') return undefined;
+      throw error;
+    }
+  }
+
   /** The region whose private cluster or airlock this is. */
   regionOf(cluster: ClusterName): RegionId {
     const { catalogue } = this.operator;

@@ -661,7 +661,11 @@ test('what is closed goes: unqueryable first, then off the disks, and each time 
   expect(plan.effects).toContainEqual(
     expect.objectContaining({ kind: 'erases', cluster: 'eu', what: 'mirror_us.users' }),
   );
+  // Cards are read all the time: from the copy, then from their home, and never in vain.
+  const clients = traffic();
   await apply(closed);
+  const bad = await clients.end();
+  expect(bad).toEqual([]);
   current = closed;
   await expectEmptyPlan(closed);
   const rows = await domicile.sql(
@@ -713,8 +717,8 @@ test('a peer that has lost its place is named, and refilled', async () => {
   expect(status.stdout).toMatch(/us-x to eu +has lost its place in the log: refill it/);
   const plan = await json('policy', 'plan', '--policy', current);
   expect(plan.differences.map((one: Difference) => `${one.cluster}: ${one.object}`)).toEqual([
-    'eu: subscription domicile_from_us',
     'us-x: slot domicile_to_eu',
+    'eu: subscription domicile_from_us',
   ]);
   const refilled = await json('mirrors', 'refill', '--from', 'us', '--to', 'eu');
   expectApplied(refilled);
