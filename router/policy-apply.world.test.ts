@@ -654,9 +654,10 @@ test('what is closed goes: unqueryable first, then off the disks, and each time 
   );
   expect(await bytesHold('eu-a', canary)).toBe(true);
   version++;
-  const closed = await policyFile('closed', (policy) =>
-    policy.deleteIn(['tables', 'users', 'mirrors']),
-  );
+  const closed = await policyFile('closed', (policy) => {
+    policy.setIn(['tables', 'users', 'mirrors', 0, 'homes'], ['asia']);
+    policy.setIn(['tables', 'users', 'mirrors', 0, 'to'], ['us', 'eu']);
+  });
   const plan = await json('policy', 'plan', '--policy', closed);
   expect(plan.effects).toContainEqual(
     expect.objectContaining({ kind: 'erases', cluster: 'eu', what: 'mirror_us.users' }),
