@@ -2,6 +2,7 @@
 /**
  * The command `domicile`: the one place where the router meets environment, clock and terminal.
  */
+import { randomBytes } from 'node:crypto';
 import { userInfo } from 'node:os';
 import { resolve } from 'node:path';
 import { performance } from 'node:perf_hooks';
@@ -10,6 +11,7 @@ import { styleText } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
 import { Command } from 'commander';
 import { CannotStart } from '../regions/local/cannot-start.ts';
+import { auditCommand, verifyCommand } from './audit-command.ts';
 import { settingsHelp } from './config.ts';
 import { down } from './down-command.ts';
 import { startEdge } from './edge-command.ts';
@@ -214,6 +216,40 @@ mirrors
     const by = options.by ?? operatorName();
     const asked = { ...options, by, print: progress, signal: askedToEnd() };
     answer(await refillCommand(asked), options.json);
+  });
+
+const audit = program
+  .command('audit')
+  .description(
+    'prove that every byte of the running world is where its policy lets it be: status 0 clean, 1 findings, 2 could not look',
+  )
+  .option(...root)
+  .option('--policy <file>', 'a policy to judge by (default: the one in force)')
+  .option('--out <folder>', 'where reports and keys go (default: audit in the root)')
+  .option('--without <groups>', 'leave out some of data,logs,memory,peers,wires')
+  .option('--continuous', 'go on, with one line of JSON a round')
+  .option('--every <time>', 'between the starts of two rounds', '60s')
+  .option(...json)
+  .action(async (options) => {
+    process.exitCode = await auditCommand({
+      ...options,
+      wallClock: Date.now,
+      random: randomBytes,
+      print,
+      ending: askedToEnd(),
+    });
+  });
+
+audit
+  .command('verify')
+  .description('say whether a report is genuine: status 0 it is, 1 it is not')
+  .argument('<report>', 'the signed JSON report')
+  .requiredOption('--key <file>', 'the auditor’s public key, audit.pub')
+  .option(...json)
+  .action(async (report, _options, command) => {
+    // Both commands know --json, and the outer one reads it.
+    const options = command.optsWithGlobals();
+    answer(await verifyCommand(report, options.key), options.json);
   });
 
 try {

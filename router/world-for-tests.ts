@@ -92,6 +92,7 @@ export async function startTestDomicile(
     policy?: string;
     schema?: string;
     edgeSettings?: Record<string, string>;
+    recordWire?: boolean;
   } = {},
 ): Promise<TestDomicile> {
   const parent = await mkdtemp(join(tmpdir(), 'domicile-test-'));
@@ -120,6 +121,7 @@ export async function startTestDomicile(
       policy: read.policy,
       durable: false,
       wan: false,
+      recordWire: options.recordWire === true,
       environment: {},
       edgeSettings: options.edgeSettings ?? {},
       report: () => {},

@@ -5,7 +5,7 @@
  * edge process a region. Each edge gets its own region's password and the catalogue as seen from
  * its place, and nothing else.
  */
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Policy } from '../policies/policy.ts';
@@ -28,7 +28,7 @@ import type { Operator } from './operator.ts';
 import { edgePassword, keyFrom, subjectKeyName } from './password-names.ts';
 import { type Provisioned, provision, type Script } from './provision.ts';
 import type { AppFiles } from './read-files.ts';
-import { type Links, recordWire, type WireRecorder } from './record-wire.ts';
+import { LINKS_FILE, type Links, recordWire, type WireRecorder } from './record-wire.ts';
 
 export type WorldOptions = {
   root: string;
@@ -89,6 +89,8 @@ export async function startWorld(options: WorldOptions): Promise<World> {
     // Before any server, because a subscription is made through its link.
     await mkdir(join(root, 'run'), { recursive: true });
     const wan = options.wan ? await startWan(options, children) : undefined;
+    // A list that an earlier start left behind names relays that are gone.
+    await rm(join(root, 'run', 'wire', LINKS_FILE), { force: true });
     if (options.recordWire === true) {
       recorder = await recordWire({ catalogue, folder: join(root, 'run', 'wire'), through: wan });
     }

@@ -277,7 +277,7 @@ class Round {
         ...region.airlocks.map(({ name }) => name),
         ...[...this.#primaries].filter(([id]) => id !== region.id).map(([, name]) => name),
       ];
-      for (const node of copies) await this.#arrived(region, node, flushed.value);
+      await Promise.all(copies.map((node) => this.#arrived(region, node, flushed.value)));
     }
   }
 

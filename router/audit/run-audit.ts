@@ -10,7 +10,7 @@ import { DatabaseError } from '../../regions/postgres.ts';
 import { type AuditedWorld, asSuperuser } from './audited-world.ts';
 import type { Encoding } from './canary-encodings.ts';
 import type { CanaryModuleReading } from './canary-module.ts';
-import { type CanaryRoundResult, type ChannelGroup, canaryRound } from './canary-round.ts';
+import { type ChannelGroup, canaryRound } from './canary-round.ts';
 import type { Look } from './channel.ts';
 import type { AuditResult, ChannelReport, Check, Finding } from './finding.ts';
 import { checkSettings } from './leaky-settings.ts';
@@ -57,11 +57,8 @@ export async function runAudit(options: AuditOptions): Promise<AuditResult> {
   }
   const round = await canaryRound({ world, policy, module: canaries.module, draw, without });
   const placed = round.subjects.flatMap(({ canaries: written }) => written);
-  checks.push({
-    name: 'canaries',
-    looked: placed.length,
-    because: round.problems.length === 0 ? undefined : round.problems.join('; '),
-  });
+  checks.push({ name: 'canaries', looked: placed.length, because: undefined });
+  for (const because of round.problems) checks.push({ name: 'canaries', looked: 0, because });
   const channels = round.looks.map((look) => {
     const judged = judge(policy, placed, look);
     findings.push(...judged.findings);
@@ -77,7 +74,7 @@ export async function runAudit(options: AuditOptions): Promise<AuditResult> {
       home,
       columns: columns.map(({ table, column }) => `${table}.${column}`),
     })),
-    left: leftIn(round),
+    left: round.left,
     leftOut: [...without],
   };
 }
@@ -92,10 +89,6 @@ async function values(
     if (!(error instanceof DatabaseError) && !(error instanceof NoPrimary)) throw error;
     return { found: [], looked: 0, because: error.message };
   }
-}
-
-function leftIn({ left }: CanaryRoundResult): readonly string[] {
-  return left;
 }
 
 /** One finding for each canary and each file or object in which it must not be. */
