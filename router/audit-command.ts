@@ -23,6 +23,7 @@ import { loadCanaryModule } from './audit/canary-module.ts';
 import { CHANNEL_GROUPS, type ChannelGroup } from './audit/canary-round.ts';
 import { type AuditResult, EXIT_CODE, type Finding, verdictOf } from './audit/finding.ts';
 import { htmlReport } from './audit/html-report.ts';
+import { receiptProbes } from './audit/receipt-findings.ts';
 import { makeReport, openKeyPair, signReport, verifyReport } from './audit/report.ts';
 import { type Probe, runAudit } from './audit/run-audit.ts';
 import { differences } from './observe-world.ts';
@@ -102,7 +103,7 @@ async function oneRound(
     canaries: await loadCanaryModule(world.files.app),
     draw: () => `canary${options.random(CANARY_BYTES).toString('hex')}`,
     without,
-    probes: [catalogues(world, policy, disagreeing)],
+    probes: [catalogues(world, policy, disagreeing), ...receiptProbes(world, policy)],
   });
   const endedMs = wallClock();
   const folder = resolve(options.out ?? join(world.root, 'audit'));

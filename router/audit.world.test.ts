@@ -12,6 +12,7 @@ import type { ChannelGroup } from './audit/canary-round.ts';
 import type { AuditResult, Finding } from './audit/finding.ts';
 import { checkRowHomes } from './audit/row-homes.ts';
 import { runAudit } from './audit/run-audit.ts';
+import { auditCommand } from './audit-command.ts';
 import { LINKS_FILE } from './record-wire.ts';
 import {
   COUNTRY_OF,
@@ -477,6 +478,35 @@ describe('books that do not agree', () => {
   });
 });
 
+describe('the probe', () => {
+  test(
+    'prints a line of JSON a round until it is asked to end',
+    async () => {
+      const lines: Record<string, unknown>[] = [];
+      const ending = new AbortController();
+      const exit = await auditCommand({
+        root: domicile.root,
+        without: 'data,logs,memory,peers,wires',
+        continuous: true,
+        every: '1s',
+        wallClock: Date.now,
+        random: randomBytes,
+        ending: ending.signal,
+        print(line) {
+          lines.push(JSON.parse(line));
+          if (lines.length === 2) ending.abort();
+        },
+      });
+      expect(exit).toBe(0);
+      expect(lines).toMatchObject([
+        { round: 1, verdict: 'clean', exit: 0, findings: 0, kinds: {}, blind: 0 },
+        { round: 2, verdict: 'clean', exit: 0, findings: 0, kinds: {}, blind: 0 },
+      ]);
+    },
+    AUDIT_MS_MAX,
+  );
+});
+
 describe('the closing scenario', () => {
   test(
     'a drifted publication, a dropped constraint and a foreign row are all found and named',
@@ -489,6 +519,12 @@ describe('the closing scenario', () => {
       await run(
         'us-a',
         `insert into app.users (id, display_name, email, country) values ('${users.eu}', 'E', 'e@example.org', 'DE')`,
+      );
+      // Receipts refuse to be changed; whoever owns the server can make them stop refusing.
+      await run(
+        'eu-a',
+        'alter table domicile.receipts disable trigger all',
+        "update domicile.receipts set jurisdiction = 'elsewhere' where kind = 'place'",
       );
       await run('asia-a', "alter system set log_statement = 'mod'", 'select pg_reload_conf()');
       const { status, machine } = await audit('--without', 'data,logs,memory,peers,wires');
@@ -504,6 +540,9 @@ describe('the closing scenario', () => {
         ),
       );
       expect(words).toContainEqual('asia-a: log_statement is "mod": statements go to the log');
+      expect(words).toContainEqual(
+        expect.stringMatching(/^eu: receipt \d+ does not say what seal \d+ holds of it$/),
+      );
       // Whose row it is does not stand in the report.
       expect(JSON.stringify(machine)).not.toContain(users.eu);
     },

@@ -5,7 +5,6 @@
  * travels has travelled, put a control into every channel, and search each of them. Then take away
  * what was put there. A step that fails makes its channels blind; it does not end the round.
  */
-import { once } from 'node:events';
 import { appendFile, readFile, rm, writeFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
@@ -591,24 +590,27 @@ async function tried(run: () => Promise<void>): Promise<string | undefined> {
   }
 }
 
-/** Sends the beginning of a request and leaves it there. */
+/**
+ * Sends a whole request and the beginning of a second one, in one piece. The answer to the first
+ * proves that the edge has read the second as well, and waits for the rest of it.
+ */
 async function holdRequest(url: string, control: string): Promise<Socket | string> {
   const { hostname, port } = new URL(url);
   const socket = connect({ host: hostname, port: Number(port) });
-  socket.on('error', () => {});
+  const lost = new Promise<'lost'>((resolve) => {
+    socket.on('error', () => {});
+    socket.on('close', () => resolve('lost'));
+  });
   const limit = setTimeout(() => socket.destroy(), DIAL_MS_MAX);
-  try {
-    await once(socket, 'connect');
-    socket.write(`GET /.domicile/health HTTP/1.1\r\nhost: ${hostname}\r\nx-audit: ${control}`);
-    // An answer to another request proves that the edge has read what was sent before it.
-    await fetch(new URL('/.domicile/health', url), { signal: AbortSignal.timeout(DIAL_MS_MAX) });
-    return socket;
-  } catch (error) {
-    socket.destroy();
-    return `the edge could not be told a control (${(error as Error).name})`;
-  } finally {
-    clearTimeout(limit);
-  }
+  const start = `GET /.domicile/health HTTP/1.1\r\nhost: ${hostname}\r\n`;
+  socket.write(`${start}\r\n${start}x-audit: ${control}`);
+  const answered = new Promise<'answered'>((resolve) => {
+    socket.once('data', () => resolve('answered'));
+  });
+  const outcome = await Promise.race([answered, lost]);
+  clearTimeout(limit);
+  socket.resume();
+  return outcome === 'answered' ? socket : 'the edge could not be told a control';
 }
 
 /** Sends a control through a relay, and waits for the far end's answer to it. */

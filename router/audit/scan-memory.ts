@@ -10,6 +10,8 @@ import { birthOf } from '../../regions/local/process-identity.ts';
 import type { Gathering } from './channel.ts';
 
 const CHUNK_BYTES = 1024 * 1024;
+/** The smallest piece that is mapped or not, on every machine that we run on. */
+const PAGE_BYTES = 4_096;
 
 export type MemoryLook = { kind: 'looked' } | { kind: 'could-not-look'; because: string };
 
@@ -63,20 +65,35 @@ async function scanRegion(
   into: Gathering,
   chunk: Buffer,
 ): Promise<void> {
-  const part = into.part(`${name} at 0x${from.toString(16)}`);
-  for (let at = from; at < to; ) {
-    const wanted = Math.min(chunk.length, to - at);
-    let read: number;
-    try {
-      ({ bytesRead: read } = await memory.read(chunk, 0, wanted, at));
-    } catch (error) {
-      // Unmapped since the list was made, or a page that no one may read.
-      if ((error as NodeJS.ErrnoException).code === 'EIO') return;
-      throw error;
+  let part = into.part(`${name} at 0x${from.toString(16)}`);
+  for (let at = from, wanted = chunk.length; at < to; ) {
+    const read = await readAt(memory, chunk, Math.min(wanted, to - at), at);
+    if (read > 0) {
+      part(chunk.subarray(0, read));
+      at += read;
+      wanted = chunk.length;
+    } else if (wanted > PAGE_BYTES) {
+      wanted = PAGE_BYTES;
+    } else {
+      // A page that was unmapped since the list was made; what lies behind it may still be there.
+      at += PAGE_BYTES;
+      part = into.part(`${name} at 0x${at.toString(16)}`);
     }
-    if (read === 0) return;
-    part(chunk.subarray(0, read));
-    at += read;
+  }
+}
+
+/** 0 when the first page cannot be read. */
+async function readAt(
+  memory: FileHandle,
+  chunk: Buffer,
+  bytes: number,
+  at: number,
+): Promise<number> {
+  try {
+    return (await memory.read(chunk, 0, bytes, at)).bytesRead;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EIO') return 0;
+    throw error;
   }
 }
 
