@@ -68,6 +68,12 @@ describe('a canary may be', () => {
       'asia column-not-mirrored',
     ],
     [
+      'not on such a wire the other way round',
+      canary('us', 'email'),
+      { kind: 'wire', between: ['us', 'asia'] },
+      'asia column-not-mirrored',
+    ],
+    [
       'not where nobody knows whose bytes lie',
       canary('us', 'email'),
       { kind: 'anywhere', regions: ['us', 'eu', 'asia'] },

@@ -5,6 +5,7 @@ import { createServer } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { peerRole } from '../policies/desired-state.ts';
 import { type Sql, verbatim } from '../regions/postgres.ts';
 import { type AuditedWorld, openRunningWorld } from './audit/audited-world.ts';
 import { type CanaryModule, loadCanaryModule } from './audit/canary-module.ts';
@@ -13,6 +14,7 @@ import type { AuditResult, Finding } from './audit/finding.ts';
 import { checkRowHomes } from './audit/row-homes.ts';
 import { runAudit } from './audit/run-audit.ts';
 import { auditCommand } from './audit-command.ts';
+import { peerPassword } from './password-names.ts';
 import { LINKS_FILE } from './record-wire.ts';
 import {
   COUNTRY_OF,
@@ -306,6 +308,28 @@ describe('a canary that is where it must not be', () => {
         for (const socket of sockets) socket.destroy();
         front.close();
         for (const one of undo) await one();
+      }
+    },
+    AUDIT_MS_MAX,
+  );
+});
+
+describe('a login of a peer', () => {
+  test(
+    'that opens another cluster than its airlock is found',
+    async () => {
+      const password = domicile.clusters.password(peerPassword('eu', 'us'));
+      const role = peerRole('us');
+      await run('asia-a', `create role ${role} login password '${password}'`);
+      try {
+        const { findings } = await plainAudit({ without: only('peers') });
+        expect(findings.map(({ kind, at }) => `${kind} ${at}`).sort()).toEqual([
+          'peer-let-in asia-a',
+          'peer-let-in asia-b',
+        ]);
+        expect(findings[0]?.words).toMatch(/the login that us holds for eu-x of eu opens this/);
+      } finally {
+        await run('asia-a', `drop role ${role}`);
       }
     },
     AUDIT_MS_MAX,
