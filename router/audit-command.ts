@@ -107,6 +107,7 @@ async function oneRound(
   });
   const endedMs = wallClock();
   const folder = resolve(options.out ?? join(world.root, 'audit'));
+  await mkdir(folder, { recursive: true });
   const keys = await openKeyPair(folder);
   const report = signReport(
     makeReport(result, {
@@ -121,12 +122,13 @@ async function oneRound(
     }),
     keys,
   );
-  const name = join(folder, `report-${at.replaceAll(':', '-')}`);
-  await mkdir(folder, { recursive: true });
+  const verdict = verdictOf(result);
+  // A probe that finds nothing, round after round, keeps the last report only.
+  const latest = options.continuous === true && verdict === 'clean';
+  const name = join(folder, latest ? 'report-latest' : `report-${at.replaceAll(':', '-')}`);
   await writeFile(`${name}.json`, `${JSON.stringify(report, null, 2)}\n`, { mode: 0o600 });
   await writeFile(`${name}.html`, htmlReport(report), { mode: 0o600 });
 
-  const verdict = verdictOf(result);
   const exit = EXIT_CODE[verdict];
   for (const line of options.json === true ? [] : inWords(result, name)) print(line);
   if (options.json === true) print(machineLine(result));

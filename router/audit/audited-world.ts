@@ -126,12 +126,12 @@ function nodesOf(catalogue: Catalogue): ClusterNode[] {
 }
 
 function runsAsEdge(pid: number, name: string, runFolder: string): boolean {
-  const words = commandOf(pid)?.split(' ') ?? [];
-  const regions = words[words.indexOf('--regions') + 1] ?? '';
+  const command = `${commandOf(pid) ?? ''} `;
   return (
-    words.includes('edge') &&
-    words[words.indexOf('--name') + 1] === name &&
-    regions.startsWith(runFolder)
+    command.includes(' edge ') &&
+    command.includes(` --name ${name} `) &&
+    // Another world may have an edge of the same name.
+    command.includes(` --regions ${runFolder}/`)
   );
 }
 
