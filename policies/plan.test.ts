@@ -196,6 +196,81 @@ describe('a plan', () => {
     ]);
   });
 
+  test.each<[string, Thing, string]>([
+    [
+      'publication',
+      { kind: 'publication', name: 'leak', options: 'insert; named tables only' },
+      'drop publication leak of us, which nobody declared',
+    ],
+    [
+      'slot',
+      { kind: 'slot', name: 'leak', replica: undefined, definition: 'logical pgoutput' },
+      'drop slot leak of us, which nobody declared',
+    ],
+    [
+      'slot of a replica, even under a name that the primary may have',
+      {
+        kind: 'slot',
+        name: 'domicile_home_us_x',
+        replica: 'us-b',
+        definition: 'logical pgoutput, failover',
+      },
+      'drop slot domicile_home_us_x of us-b, which nobody declared',
+    ],
+    [
+      'subscription',
+      {
+        kind: 'subscription',
+        name: 'leak',
+        connection: 'to eu',
+        publications: ['all_of_it'],
+        slot: 'leak',
+        options: 'enabled',
+      },
+      'drop subscription leak of us, which nobody declared',
+    ],
+    [
+      'role',
+      { kind: 'role', name: 'leak', attributes: ['login', 'bypassrls'] },
+      'take bypassrls from role leak in us, which nobody declared',
+    ],
+    [
+      'row policy',
+      {
+        kind: 'row policy',
+        table: 'app.users',
+        name: 'leak',
+        using: { sql: 'true' },
+        check: { sql: 'true' },
+        scope: 'permissive, all commands, public',
+      },
+      'drop row policy leak of app.users in us, which nobody declared',
+    ],
+    [
+      'view',
+      { kind: 'view', name: 'mirror.leak', query: { sql: 'select 1' }, columns: [] },
+      'drop view mirror.leak of us',
+    ],
+    [
+      'setting',
+      { kind: 'setting', role: 'everybody', name: 'row_security', value: 'off' },
+      'reset row_security of everybody in us',
+    ],
+    [
+      'publication of everything under a name that is known',
+      { kind: 'publication', name: 'domicile_out_us_x', options: 'insert; all tables' },
+      'drop publication domicile_out_us_x of us, which carries insert; all tables',
+    ],
+  ])('takes away a %s', (_what, thing, words) => {
+    const policy = policyOf(1, { users: [CARDS] });
+    const world = built(policy);
+    world.of('us').set(objectOf(thing), thing);
+    const { steps } = planFor(policy, world);
+    expect(
+      steps.filter(({ direction }) => direction === 'narrow').map((one) => one.words),
+    ).toContain(words);
+  });
+
   test('a subscription that is to begin anew is closed, dropped, emptied, filled and opened', () => {
     const policy = policyOf(1, { users: [CARDS] });
     const world = built(policy);
