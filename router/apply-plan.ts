@@ -34,6 +34,8 @@ export type ApplyOptions = {
   anew?: ReadonlySet<string>;
   /** How long edges may go on serving from what was closed: until their next look at it. */
   edgesNoticeMs: number;
+  /** False: when every step has been done, that is the end. */
+  lookAgain?: boolean;
   report: (step: string) => void;
   signal?: AbortSignal;
 };
@@ -136,6 +138,9 @@ class Application {
         return { kind: 'stopped', done: regions.filter((id) => !failed.has(id)), failures };
       }
       done += view.plan.steps.length;
+      if (this.#options.lookAgain === false) {
+        return { kind: 'applied', version: policy.version, steps: done, view };
+      }
       // Bytes that cannot be proven to be gone now are asked about the next time.
       if (view.plan.steps.every(({ action }) => action.do === 'erase')) {
         return { kind: 'applied', version: policy.version, steps: done, view };
@@ -149,10 +154,8 @@ class Application {
       if (these.length === 0) continue;
       this.#options.signal?.throwIfAborted();
       await this.#lock.say(phase);
-      const clusters = [...new Set(these.map(({ cluster }) => cluster))];
-      const outcomes = await Promise.all(
-        clusters.map((cluster) => this.#inOrder(these.filter((step) => step.cluster === cluster))),
-      );
+      const lanes = Map.groupBy(these, laneOf);
+      const outcomes = await Promise.all([...lanes.values()].map((lane) => this.#inOrder(lane)));
       const failures = outcomes.filter((failure) => failure !== undefined);
       if (failures.length > 0) return failures;
     }
@@ -401,6 +404,11 @@ async function serverDate(session: Session): Promise<string> {
 
 function busyText({ region, by, version, step, since }: Holder): string {
   return `${by} has been applying policy version ${version} since ${since} and is at "${step}" in ${region}; wait until that ends, then make a new plan`;
+}
+
+/** Steps of one lane wait for each other: those of a cluster, or of one subscription that fills. */
+function laneOf({ phase, cluster, object }: Step): string {
+  return phase === 'fill airlocks' || phase === 'fill peers' ? `${cluster} ${object}` : cluster;
 }
 
 /** Neighbours that may share a transaction, in order. */

@@ -85,6 +85,8 @@ export async function provision(options: ProvisionOptions): Promise<Provisioned>
       by: options.by,
       // No edge serves yet.
       edgesNoticeMs: 0,
+      // It costs a second, and the next start looks anyway.
+      lookAgain: false,
       report: () => {},
       ...(signal !== undefined && { signal }),
     });
