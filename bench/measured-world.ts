@@ -13,6 +13,7 @@ const FILES = {
   policy: join(storefront, 'residency.yaml'),
   regions: join(storefront, 'regions.yaml'),
   schema: join(storefront, 'schema.sql'),
+  migrations: join(storefront, 'migrations'),
 };
 
 export type Bench = { world: World; root: string; report: (line: string) => void };

@@ -75,7 +75,14 @@ export function rejection(error: ForeignError): DatabaseFailure & { kind: 'rejec
     ...(typeof error.constraint_name === 'string' && { constraint: error.constraint_name }),
     ...(typeof error.table_name === 'string' && { table: error.table_name }),
     ...(typeof error.column_name === 'string' && { column: error.column_name }),
+    ...positionOf(error),
   };
+}
+
+/** Where in its statement Postgres saw the mistake, if it says. */
+function positionOf({ position }: ForeignError): { position?: number } {
+  const at = Number(position);
+  return Number.isSafeInteger(at) && at > 0 ? { position: at } : {};
 }
 
 /** ECONNRESET, 57P01, TypeError: a short word, and never a sentence that could quote a value. */

@@ -1078,18 +1078,10 @@ export async function runScript(endpoint: Endpoint, script: string, limits: Limi
     const foreign = error as ForeignError;
     const answered = foreign.name === 'PostgresError';
     throw new DatabaseError(
-      answered
-        ? { ...rejection(foreign), ...positionOf(foreign) }
-        : { kind: 'connection-lost', code: codeOf(foreign) },
+      answered ? rejection(foreign) : { kind: 'connection-lost', code: codeOf(foreign) },
     );
   } finally {
     clearTimeout(timer);
     await driver.end({ timeout: 0 }).catch(ignore);
   }
-}
-
-/** Where in its script Postgres saw the mistake, if it says. */
-function positionOf({ position }: ForeignError): { position?: number } {
-  const at = Number(position);
-  return Number.isSafeInteger(at) && at > 0 ? { position: at } : {};
 }

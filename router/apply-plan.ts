@@ -91,6 +91,15 @@ export async function applyPolicy(options: ApplyOptions): Promise<Applied> {
   }
 }
 
+/** For whoever has the lock already. */
+export function applyPolicyHolding(
+  session: Session,
+  lock: ApplyLock,
+  options: ApplyOptions,
+): Promise<Applied> {
+  return new Application(session, lock, options).run();
+}
+
 class Application {
   readonly #session: Session;
   readonly #lock: ApplyLock;
@@ -362,10 +371,10 @@ class Application {
 const STALE =
   'the plan has gone stale: the policy file or a cluster is not what it was when the plan was made; make a new one with "policy plan"';
 
-async function versionRefusals(
+export async function versionRefusals(
   session: Session,
   { policy, text, today }: Pick<ApplyOptions, 'policy' | 'text' | 'today'>,
-  { plan, versions }: WorldView,
+  { plan, versions }: Pick<WorldView, 'versions'> & { plan: Pick<Plan, 'inForce'> },
 ): Promise<string[]> {
   const { version, effective } = policy;
   const { inForce } = plan;
@@ -402,7 +411,7 @@ async function serverDate(session: Session): Promise<string> {
   return row?.today ?? '';
 }
 
-function busyText({ region, by, version, step, since }: Holder): string {
+export function busyText({ region, by, version, step, since }: Holder): string {
   return `${by} has been applying policy version ${version} since ${since} and is at "${step}" in ${region}; wait until that ends, then make a new plan`;
 }
 

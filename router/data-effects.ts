@@ -33,24 +33,9 @@ export async function measureEffects(
   measure: 'subjects' | 'rows, too',
 ): Promise<Effects> {
   const { catalogue } = session.operator;
-  const effects: Effect[] = [];
-  const refusals: string[] = [];
-  for (const region of catalogue.regions.keys()) {
-    for (const { jurisdiction, subjects } of await residents(session, region)) {
-      // Nobody recorded their law, so nobody can say that it is broken.
-      if (jurisdiction === ADOPTED) continue;
-      const law = policy.jurisdictions.get(jurisdiction);
-      if (law?.regions.includes(region) === true) continue;
-      effects.push({ kind: 'strands', home: region, jurisdiction, subjects });
-      const why =
-        law === undefined
-          ? `the policy knows no jurisdiction ${jurisdiction}`
-          : `the policy lets subjects of ${jurisdiction} live in ${law.regions.join(', ')} only`;
-      refusals.push(
-        `${subjects} ${subjects === 1 ? 'subject' : 'subjects'} of ${jurisdiction} ${subjects === 1 ? 'lives' : 'live'} in ${region}, and ${why}; move them first, or allow ${region} to them`,
-      );
-    }
-  }
+  const stranded = await strandedSubjects(session, policy);
+  const { refusals } = stranded;
+  const effects = [...stranded.effects];
   if (measure === 'subjects' || view.plan.steps.length === 0) return { effects, refusals };
   for (const { cluster, action } of view.plan.steps) {
     if (action.do !== 'withdraw') continue;
@@ -81,6 +66,30 @@ export async function measureEffects(
       const query = `select count(*) from app.${table.name} where not domicile.at_home(${table.subject}::text)`;
       const rows = await count(session, home, query);
       if (rows > 0) effects.push({ kind: 'foreign rows', home, table: table.name, rows });
+    }
+  }
+  return { effects, refusals };
+}
+
+/** Subjects who live where this policy does not let them. */
+export async function strandedSubjects(session: Session, policy: Policy): Promise<Effects> {
+  const { catalogue } = session.operator;
+  const effects: Effect[] = [];
+  const refusals: string[] = [];
+  for (const region of catalogue.regions.keys()) {
+    for (const { jurisdiction, subjects } of await residents(session, region)) {
+      // Nobody recorded their law, so nobody can say that it is broken.
+      if (jurisdiction === ADOPTED) continue;
+      const law = policy.jurisdictions.get(jurisdiction);
+      if (law?.regions.includes(region) === true) continue;
+      effects.push({ kind: 'strands', home: region, jurisdiction, subjects });
+      const why =
+        law === undefined
+          ? `the policy knows no jurisdiction ${jurisdiction}`
+          : `the policy lets subjects of ${jurisdiction} live in ${law.regions.join(', ')} only`;
+      refusals.push(
+        `${subjects} ${subjects === 1 ? 'subject' : 'subjects'} of ${jurisdiction} ${subjects === 1 ? 'lives' : 'live'} in ${region}, and ${why}; move them first, or allow ${region} to them`,
+      );
     }
   }
   return { effects, refusals };

@@ -19,6 +19,7 @@ import { refillCommand, statusCommand } from './mirrors-command.ts';
 import { applyCommand, planCommand } from './plan-command.ts';
 import { type Answer, checkCommand, explainCommand } from './policy-command.ts';
 import { ProvisionError } from './provision.ts';
+import { schemaApplyCommand, schemaPlanCommand } from './schema-command.ts';
 import { up } from './up-command.ts';
 
 const STOREFRONT = fileURLToPath(new URL('../examples/storefront/app.ts', import.meta.url));
@@ -191,6 +192,34 @@ policy
     const by = options.by ?? operatorName();
     const asked = { ...options, by, today: today(), print: progress, signal: askedToEnd() };
     answer(await applyCommand(asked), options.json);
+  });
+
+const schema = program.command('schema').description('scripts that change the app’s tables');
+
+schema
+  .command('plan')
+  .description(
+    'rehearse new scripts and say what they change, and where: status 0 nothing, 2 something',
+  )
+  .option('--policy <file>', 'the residency policy (default: the one the world was started with)')
+  .option(...root)
+  .option(...json)
+  .action(async (options) =>
+    answer(await schemaPlanCommand({ ...options, today: today() }), options.json),
+  );
+
+schema
+  .command('apply')
+  .description('run new scripts in all regions, then apply the policy, without stopping a copy')
+  .option('--policy <file>', 'the residency policy (default: the one the world was started with)')
+  .option('--by <name>', 'who applies it, for the record (default: who you are here)')
+  .option(...root)
+  .option(...json)
+  .action(async (options) => {
+    const progress = options.json === true ? () => {} : print;
+    const by = options.by ?? operatorName();
+    const asked = { ...options, by, today: today(), print: progress, signal: askedToEnd() };
+    answer(await schemaApplyCommand(asked), options.json);
   });
 
 const mirrors = program.command('mirrors').description('copies of what other homes let out');

@@ -238,7 +238,7 @@ function conninfo(
   return `host=${to.host} port=${to.port} dbname=${database} user=${user} passfile=${passfile} connect_timeout=5`;
 }
 
-async function recordedVersions(session: Session, region: RegionId): Promise<VersionRow[]> {
+export async function recordedVersions(session: Session, region: RegionId): Promise<VersionRow[]> {
   return session.on(
     region,
     (sql) => sql<VersionRow[]>`

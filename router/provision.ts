@@ -16,7 +16,7 @@ import { attributesText } from '../policies/plan.ts';
 import type { Policy } from '../policies/policy.ts';
 import type { Region, RegionId } from '../regions/catalogue.ts';
 import { type Endpoint, runScript, type Sql, verbatim } from '../regions/postgres.ts';
-import { type Applied, applyPolicy } from './apply-plan.ts';
+import type { Applied } from './apply-plan.ts';
 import { type Operator, OperatorError, Session } from './operator.ts';
 import {
   edgePassword,
@@ -25,8 +25,10 @@ import {
   peerPassword,
   subjectKeyName,
 } from './password-names.ts';
+import type { Migration } from './read-migrations.ts';
 import { recordedPolicyInForce } from './recorded-policy.ts';
 import { LOGINS } from './region-database.ts';
+import { rollOutSchema } from './roll-out-schema.ts';
 import { hmacPads } from './subject-token.ts';
 
 export type ProvisionOptions = {
@@ -42,6 +44,8 @@ export type ProvisionOptions = {
   airlockMigrations: readonly Script[];
   /** The app's schema, run once in schema `app` of every region. */
   appSchema: Script;
+  /** What changes the app's tables after that, each once. */
+  appMigrations: readonly Migration[];
   report: (step: string) => void;
   /** Aborting it stops between two steps; what is missing is made the next time. */
   signal?: AbortSignal;
@@ -77,8 +81,9 @@ export async function provision(options: ProvisionOptions): Promise<Provisioned>
         `policy version ${policy.version} is in force; the file states version ${options.policy.version}, which is passed over`,
       );
     }
-    const applied = await applyPolicy({
+    const applied = await rollOutSchema({
       operator,
+      migrations: options.appMigrations,
       policy,
       text,
       today: options.today,
@@ -91,6 +96,7 @@ export async function provision(options: ProvisionOptions): Promise<Provisioned>
       ...(signal !== undefined && { signal }),
     });
     if (applied.kind !== 'applied') throw new ProvisionError(inWords(applied));
+    for (const [region, scripts] of applied.ran) report(`${region} has run ${scripts.join(', ')}`);
     report(
       applied.steps === 0
         ? `policy version ${policy.version} is in force; every cluster is as it wants it`

@@ -12,7 +12,14 @@ import type { Catalogue } from '../regions/catalogue.ts';
 import { readCatalogue } from '../regions/read-catalogue.ts';
 import { formatComplaint } from '../regions/yaml-complaint.ts';
 
-export type AppFiles = { app: string; policy: string; regions: string; schema: string };
+export type AppFiles = {
+  app: string;
+  policy: string;
+  regions: string;
+  schema: string;
+  /** The folder of the scripts that change the tables later; it need not exist. */
+  migrations: string;
+};
 export type FilesReading =
   | { catalogue: Catalogue; policy: Policy; policyText: string }
   | { complaints: readonly string[] };
@@ -23,11 +30,13 @@ export function besideApp(
   named: { policy?: string; regions?: string; schema?: string },
 ): AppFiles {
   const folder = dirname(app);
+  const schema = named.schema ?? join(folder, 'schema.sql');
   return {
     app,
     policy: named.policy ?? join(folder, 'residency.yaml'),
     regions: named.regions ?? join(folder, 'regions.yaml'),
-    schema: named.schema ?? join(folder, 'schema.sql'),
+    schema,
+    migrations: join(dirname(schema), 'migrations'),
   };
 }
 

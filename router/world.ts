@@ -16,6 +16,7 @@ import {
   type RegionId,
   roundTripMs,
 } from '../regions/catalogue.ts';
+import { CannotStart } from '../regions/local/cannot-start.ts';
 import { edgePorts } from '../regions/local/catalogue-ports.ts';
 import { type ChildExit, type LocalChild, startChild } from '../regions/local/child-process.ts';
 import { freePorts } from '../regions/local/ports.ts';
@@ -28,6 +29,7 @@ import type { Operator } from './operator.ts';
 import { edgePassword, keyFrom, subjectKeyName } from './password-names.ts';
 import { type Provisioned, provision, type Script } from './provision.ts';
 import type { AppFiles } from './read-files.ts';
+import { readMigrations } from './read-migrations.ts';
 import { LINKS_FILE, type Links, recordWire, type WireRecorder } from './record-wire.ts';
 
 export type WorldOptions = {
@@ -165,6 +167,8 @@ async function provisionFor(
   links: Links | undefined,
 ): Promise<Provisioned> {
   const { catalogue, policy, files, report, signal } = options;
+  const read = await readMigrations(files.migrations);
+  if ('complaints' in read) throw new CannotStart(read.complaints.join('\n'));
   return provision({
     operator: operatorOf(catalogue, clusters, links),
     policy,
@@ -174,6 +178,7 @@ async function provisionFor(
     migrations: await scripts('0'),
     airlockMigrations: await scripts('airlock-'),
     appSchema: await script(files.schema),
+    appMigrations: read.migrations,
     report,
     ...(signal !== undefined && { signal }),
   });
