@@ -13,6 +13,7 @@ import type { Policy } from '../policies/policy.ts';
 import { refusalInWords } from '../policies/refusal-in-words.ts';
 import { formatComplaint } from '../regions/yaml-complaint.ts';
 import { besideApp, readFiles, shown } from './read-files.ts';
+import { type Migration, readMigrations } from './read-migrations.ts';
 import { rehearseSchema } from './rehearse-schema.ts';
 
 export type PolicyFiles = {
@@ -35,7 +36,9 @@ export async function checkCommand(files: PolicyFiles, ending?: AbortSignal): Pr
   let where = `for the regions ${[...catalogue.regions.keys()].join(', ')}`;
   if (files.withSchema === true) {
     const [region = ''] = catalogue.regions.keys();
-    const rehearsed = await rehearsal(all.schema, region, ending);
+    const scripts = await readMigrations(all.migrations);
+    if ('complaints' in scripts) return complaints(scripts.complaints);
+    const rehearsed = await rehearsal(all.schema, scripts.migrations, region, ending);
     if ('complaint' in rehearsed) return complaints([rehearsed.complaint]);
     const { schema } = rehearsed;
     const found = checkPolicy(policy, { catalogue, schema });
@@ -80,6 +83,7 @@ export async function explainCommand(
 
 async function rehearsal(
   path: string,
+  further: readonly Migration[],
   region: string,
   signal: AbortSignal | undefined,
 ): Promise<{ schema: DatabaseSchema } | { complaint: string }> {
@@ -93,7 +97,7 @@ async function rehearsal(
     return { complaint: `${file}  ${why}` };
   }
   const rehearsed = await rehearseSchema({
-    ...{ file, text, region },
+    ...{ file, text, further, region },
     ...(signal !== undefined && { signal }),
   });
   return rehearsed.kind === 'refused'

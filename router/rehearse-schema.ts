@@ -28,6 +28,8 @@ export type RehearsalOptions = {
   /** As a person should read it in complaints. */
   file: string;
   text: string;
+  /** Scripts that change those tables later, in order. */
+  further?: readonly { file: string; text: string }[];
   /** `domicile.here()` answers with it. */
   region: RegionId;
   /** Aborting it ends the cluster and removes the folder. */
@@ -66,7 +68,7 @@ export async function rehearseSchema(options: RehearsalOptions): Promise<Rehears
 
 async function run(
   endpoint: Endpoint,
-  { file, text, region, signal }: RehearsalOptions,
+  { file, text, further = [], region, signal }: RehearsalOptions,
 ): Promise<Rehearsal> {
   const names = (await readdir(SCHEMA)).filter((name) => /^\d/.test(name)).sort();
   // The scripts grant to them; nobody logs in here.
@@ -77,12 +79,16 @@ async function run(
     await runScript(endpoint, `begin;\n${own.replaceAll('{{region}}', region)}\n;commit;`, limits);
   }
   goOn(signal);
-  const before = 'begin;\ncreate schema app;\nset local search_path = app;\n';
-  try {
-    await runScript(endpoint, `${before}${text}\n;commit;`, limits);
-  } catch (error) {
-    if (!(error instanceof DatabaseError)) throw error;
-    return { kind: 'refused', complaint: objection(file, text, before.length, error) };
+  await runScript(endpoint, 'create schema app', limits);
+  const before = 'begin;\nset local search_path = app;\n';
+  for (const one of [{ file, text }, ...further]) {
+    goOn(signal);
+    try {
+      await runScript(endpoint, `${before}${one.text}\n;commit;`, limits);
+    } catch (error) {
+      if (!(error instanceof DatabaseError)) throw error;
+      return { kind: 'refused', complaint: objection(one.file, one.text, before.length, error) };
+    }
   }
   goOn(signal);
   const pool = new LeasePool({

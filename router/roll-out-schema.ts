@@ -141,7 +141,7 @@ async function observeAll(session: Session): Promise<Map<ClusterName, ClusterSta
 async function observeOne(session: Session, cluster: ClusterName): Promise<ClusterState> {
   const kind = session.operator.catalogue.regions.has(cluster) ? 'private' : 'airlock';
   const { state } = await session.on(cluster, (sql) =>
-    observeCluster(sql, { cluster, kind, roles: new Set(), replicaSlots: new Set() }),
+    observeCluster(sql, { kind, roles: new Set(), replicaSlots: new Set() }),
   );
   return state;
 }
@@ -306,7 +306,6 @@ class RollingOut {
   /** A reference table that has grown here is sent with its new columns from this moment on. */
   async #sendMore(sql: Sql, region: RegionId, rehearsal: Rehearsal): Promise<void> {
     const { state } = await observeCluster(sql, {
-      cluster: region,
       kind: 'private',
       roles: new Set(),
       replicaSlots: new Set(),
