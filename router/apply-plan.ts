@@ -302,7 +302,7 @@ class Application {
       const [row] = await sql<{ at: string }[]>`select pg_current_wal_flush_lsn()::text as at`;
       return row?.at ?? '';
     });
-    const why = `the reader of slot ${slot} of ${cluster} does not confirm what was sent; is it running?`;
+    const why = `the reader of slot ${slot} of ${cluster} does not confirm what was sent. Is it running? If its log says that a target relation does not exist, it was sent what it has no table for: then "mirrors refill" lets it begin anew`;
     await this.#until(why, CONFIRM_MS_MAX, () =>
       this.#session.on(cluster, async (sql) => {
         const [found] = await sql<{ there: boolean }[]>`
