@@ -74,9 +74,9 @@ async function rehearse(
     await inTurns(session, region, async (sql) => {
       if (away !== 'nothing') await dropViews(sql);
       if (away === 'views and publications') await dropLines(sql);
-      const before = await look(sql, region);
+      const before = await look(sql);
       for (const script of scripts) await runStatements(sql, script);
-      const after = await look(sql, region);
+      const after = await look(sql);
       const names = scripts.map(({ file }) => file).join(', ');
       const objections = [
         ...beyondTheApp(before, after),
@@ -220,7 +220,7 @@ type Look = {
   rules: ReadonlyMap<string, string>;
 };
 
-async function look(sql: Sql, region: RegionId): Promise<Look> {
+async function look(sql: Sql): Promise<Look> {
   const { state } = await observeCluster(sql, {
     kind: 'private',
     roles: new Set(),
