@@ -129,11 +129,6 @@ test.each<[string, TableShape | undefined, Partial<Rehearsed>]>([
     PRODUCTS,
     { obstacles: [{ table: 'products', why: 'its constraints change' }] },
   ],
-  [
-    'what leaves is chosen by what changes',
-    shape(column('id', 'text'), column('cents', 'bigint')),
-    { away: 'views and publications' },
-  ],
 ])('a table rests when %s, and nothing of it is changed in place', (why, after, more) => {
   const { rests, alterations } = rollOutOf(after, more);
   expect(rests).toEqual([`us products: ${why}`]);

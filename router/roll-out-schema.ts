@@ -282,7 +282,9 @@ class RollingOut {
     await inTurns(this.#session, cluster, async (sql) => {
       await this.#lock.hold(sql, cluster);
       const views = isPrivate ? await takeViews(sql) : [];
+      const lines = isPrivate ? [] : await takeLines(sql);
       for (const statement of statements) await sql(verbatim(statement));
+      await giveLinesBack(sql, lines);
       await giveViewsBack(sql, views, this.#options.policy);
     });
   }
@@ -293,8 +295,10 @@ class RollingOut {
     await inTurns(this.#session, region, async (sql) => {
       await this.#lock.hold(sql, region);
       const views = rehearsal.away === 'nothing' ? [] : await takeViews(sql);
+      const lines = rehearsal.away === 'views and publications' ? await takeLines(sql) : [];
       await runStatements(sql, script);
       await protect(sql, policy);
+      await giveLinesBack(sql, lines);
       await this.#sendMore(sql, region, rehearsal);
       await giveViewsBack(sql, views, policy);
       await sql`
@@ -443,6 +447,37 @@ function lineStatements(line: ReturnType<typeof laggingLines>[number]): string[]
     `alter publication ${publication} drop table ${table}`,
     `alter publication ${publication} add table ${table} (${columns?.join(', ')})`,
   ];
+}
+
+type KeptLine = { publication: string; table: string; columns: string; where: string | null };
+
+/**
+ * A publication holds on to the types of the columns that it names. Within the transaction nobody
+ * else changes the table, so no row is sent without them.
+ */
+async function takeLines(sql: Sql): Promise<KeptLine[]> {
+  const lines = await sql<KeptLine[]>`
+    select p.pubname::text as publication, n.nspname || '.' || c.relname as table,
+      (select string_agg(format('%I', a.attname), ', ' order by a.attnum) from pg_attribute a
+        where a.attrelid = c.oid and a.attnum = any (r.prattrs::int2[])) as columns,
+      pg_get_expr(r.prqual, r.prrelid) as where
+    from pg_publication_rel r
+    join pg_publication p on p.oid = r.prpubid
+    join pg_class c on c.oid = r.prrelid
+    join pg_namespace n on n.oid = c.relnamespace
+    where p.pubname like 'domicile\\_%' and r.prattrs is not null
+      and (n.nspname = 'app' or n.nspname like 'mirror\\_%')`;
+  for (const { publication, table } of lines) {
+    await sql(verbatim(`alter publication ${publication} drop table ${table}`));
+  }
+  return [...lines];
+}
+
+async function giveLinesBack(sql: Sql, lines: readonly KeptLine[]): Promise<void> {
+  for (const { publication, table, columns, where } of lines) {
+    const rows = where === null ? '' : ` where (${where})`;
+    await sql(verbatim(`alter publication ${publication} add table ${table} (${columns})${rows}`));
+  }
 }
 
 type KeptView = { name: string; query: string; grants: readonly string[] };
