@@ -34,6 +34,11 @@ export async function adoptResidents(
   const adoption: Adoption = { adopted: 0, strangers: 0 };
   for (const table of policy.tables.values()) {
     if (table.kind === 'reference') continue;
+    // A table or column that the policy has and the database not is complained about elsewhere.
+    const [found] = await sql`
+      select from pg_attribute
+      where attrelid = to_regclass(${`app.${table.name}`}) and attname = ${table.subject}`;
+    if (found === undefined) continue;
     for (let after: string | undefined = ''; after !== undefined; ) {
       const rows: { subject: string }[] = await sql`
         select distinct t.subject from (

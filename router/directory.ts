@@ -35,6 +35,11 @@ export type DirectoryOptions = {
 
 const KEY_BYTES = 16;
 
+/** HMAC-SHA256 of the subject's id, first 128 bits. */
+export function directoryKeyOf(key: KeyObject | Uint8Array, subject: string): Buffer {
+  return createHmac('sha256', key).update(subject).digest().subarray(0, KEY_BYTES);
+}
+
 export class Directory {
   #options: DirectoryOptions;
   #key: KeyObject;
@@ -49,13 +54,9 @@ export class Directory {
     this.#known = new LRUCache({ max: options.entriesMax });
   }
 
-  /** HMAC-SHA256 of the id, first 128 bits, base64url (22 characters). */
+  /** The directory key of a subject as base64url (22 characters). */
   keyOf(subject: string): string {
-    return createHmac('sha256', this.#key)
-      .update(subject)
-      .digest()
-      .subarray(0, KEY_BYTES)
-      .toString('base64url');
+    return directoryKeyOf(this.#key, subject).toString('base64url');
   }
 
   /** What memory alone says. */

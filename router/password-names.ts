@@ -16,6 +16,9 @@ export const peerPassword = (airlock: RegionId, peer: RegionId) =>
 /** The secret that the key of a region's subject tokens is made from. */
 export const subjectKeyName = (region: RegionId) => `subjects of ${region}`;
 
+/** The secret that the key of the directory's hashes is made from. */
+export const DIRECTORY_KEY_NAME = 'directory';
+
 /** A key of 32 bytes from a secret that is kept as a password. */
 export function keyFrom(secret: string): Buffer {
   return createHash('sha256').update(secret).digest();

@@ -16,9 +16,12 @@ import { attributesText } from '../policies/plan.ts';
 import type { Policy } from '../policies/policy.ts';
 import type { Region, RegionId } from '../regions/catalogue.ts';
 import { type Endpoint, runScript, type Sql, verbatim } from '../regions/postgres.ts';
+import { adoptResidents } from './adopt-residents.ts';
 import type { Applied } from './apply-plan.ts';
+import { directoryKeyOf } from './directory.ts';
 import { type Operator, OperatorError, Session } from './operator.ts';
 import {
+  DIRECTORY_KEY_NAME,
   edgePassword,
   feedPassword,
   keyFrom,
@@ -81,6 +84,9 @@ export async function provision(options: ProvisionOptions): Promise<Provisioned>
         `policy version ${policy.version} is in force; the file states version ${options.policy.version}, which is passed over`,
       );
     }
+    if (inForce === undefined) {
+      await Promise.all(regions.map(({ id }) => adopt(options, session, id)));
+    }
     const applied = await rollOutSchema({
       operator,
       migrations: options.appMigrations,
@@ -109,6 +115,21 @@ export async function provision(options: ProvisionOptions): Promise<Provisioned>
   } finally {
     await session.close();
   }
+}
+
+/** Regions that were set up before residents were written down. */
+async function adopt(
+  { operator, policy, report }: ProvisionOptions,
+  session: Session,
+  region: RegionId,
+): Promise<void> {
+  const key = keyFrom(operator.password(DIRECTORY_KEY_NAME));
+  await session.transaction(region, async (sql) => {
+    const adoption = await adoptResidents(sql, policy, region, (subject) =>
+      directoryKeyOf(key, subject),
+    );
+    if (adoption.adopted > 0) report(`${region}: ${adoption.adopted} residents are adopted`);
+  });
 }
 
 function inWords(applied: Exclude<Applied, { kind: 'applied' }>): string {

@@ -26,7 +26,7 @@ import { Faults, findToxiproxy, type NewProxy } from '../regions/toxiproxy.ts';
 import { catalogueText } from './catalogue-text.ts';
 import { LOCAL_ROLES, noteWorld } from './local-operator.ts';
 import type { Operator } from './operator.ts';
-import { edgePassword, keyFrom, subjectKeyName } from './password-names.ts';
+import { DIRECTORY_KEY_NAME, edgePassword, keyFrom, subjectKeyName } from './password-names.ts';
 import { type Provisioned, provision, type Script } from './provision.ts';
 import type { AppFiles } from './read-files.ts';
 import { readMigrations } from './read-migrations.ts';
@@ -208,7 +208,7 @@ async function startOneEdge(
       DOMICILE_DATABASE_PASSWORD: clusters.password(edgePassword(region)),
       DOMICILE_SESSION_KEYS: key('session tokens'),
       DOMICILE_HOP_KEY: key('hops'),
-      DOMICILE_DIRECTORY_KEY: key('directory'),
+      DOMICILE_DIRECTORY_KEY: key(DIRECTORY_KEY_NAME),
       DOMICILE_SUBJECT_KEY: key(subjectKeyName(region)),
       ...edgeSettings,
     },

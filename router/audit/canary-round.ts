@@ -16,18 +16,13 @@ import { waitUntil } from '../../regions/local/wait-until.ts';
 import { formatLsn, type Lsn, lsnFromPostgres } from '../../regions/position.ts';
 import { DatabaseError, type Endpoint, LeasePool } from '../../regions/postgres.ts';
 import { failureInWords, ReplicationSession } from '../../regions/replication-client.ts';
+import { directoryKeyOf } from '../directory.ts';
 import type { RecordedLink } from '../record-wire.ts';
 import { type AuditedWorld, asSuperuser, type ClusterNode, primaryOf } from './audited-world.ts';
 import { encodingsOf } from './canary-encodings.ts';
 import type { CanaryModule } from './canary-module.ts';
 import { CanaryScanner } from './canary-scanner.ts';
-import {
-  type CanarySubject,
-  directoryKeyOf,
-  factsFor,
-  removeSubject,
-  writeCanaries,
-} from './canary-subjects.ts';
+import { type CanarySubject, factsFor, removeSubject, writeCanaries } from './canary-subjects.ts';
 import { Gathering, type Look } from './channel.ts';
 import { logControl, type PlantedControl, plantControl, removeControl } from './cluster-control.ts';
 import type { Finding } from './finding.ts';

@@ -4,7 +4,6 @@
  * In through the API at home, like everybody's data. Out by the operator's hand, because few apps
  * can delete a person; what the subject left in any of its tables goes in one transaction.
  */
-import { createHmac } from 'node:crypto';
 import type { PlacedCanary } from '../../policies/may-hold.ts';
 import { type Attributes, placeSubject } from '../../policies/placement.ts';
 import type { Policy, SubjectTable } from '../../policies/policy.ts';
@@ -78,11 +77,6 @@ export async function writeCanaries(
     }
   }
   return { kind: 'written', subject };
-}
-
-/** The directory's key of a subject: HMAC-SHA256, first 128 bits. */
-export function directoryKeyOf(key: Uint8Array, subject: string): Buffer {
-  return createHmac('sha256', key).update(subject).digest().subarray(0, 16);
 }
 
 /** By a superuser of the home primary, inside a transaction. */

@@ -10,8 +10,8 @@ import type { Policy } from '../../policies/policy.ts';
 import type { Region, RegionId } from '../../regions/catalogue.ts';
 import { waitUntil } from '../../regions/local/wait-until.ts';
 import { LeasePool, type Sql, verbatim } from '../../regions/postgres.ts';
+import { directoryKeyOf } from '../directory.ts';
 import { type AuditedWorld, primaryOf } from './audited-world.ts';
-import { directoryKeyOf } from './canary-subjects.ts';
 import type { Finding } from './finding.ts';
 
 /** Findings of one kind in one table; the rest is counted. */
