@@ -133,6 +133,8 @@ function steady(us: LeasePool, perSecond: number): { stop: () => Promise<number>
     }
   };
   const lanes = Promise.all(Array.from({ length: LANES }, lane));
+  // Told by `stop`; until then a failure must not end the process with its servers running.
+  lanes.catch(() => undefined);
   return {
     stop: async () => {
       const ranMs = performance.now() - startedAtMs;

@@ -742,7 +742,7 @@ test('a peer that has lost its place is named, and refilled', async () => {
 }, 300_000);
 
 test('kill -9 at any moment of an apply: whoever resumes it comes to the end', async () => {
-  const kills = Number(process.env.DOMICILE_TEST_KILLS ?? 6);
+  const kills = Number(process.env.DOMICILE_TEST_KILLS ?? 4);
   let killed = 0;
   for (let turn = 0; turn < kills; turn++) {
     const next = await nextPolicy('killed', [turn % 2 === 0 ? SHIPPED : TOTALS]);

@@ -380,7 +380,7 @@ test('a column that the policy has stopped naming goes: it stops leaving first',
 }, 300_000);
 
 test('kill -9 at any moment: whoever resumes it comes to the end', async () => {
-  const kills = Number(process.env.DOMICILE_TEST_KILLS ?? 8);
+  const kills = Number(process.env.DOMICILE_TEST_KILLS ?? 4);
   let killed = 0;
   await underTraffic(async () => {
     for (let turn = 0; turn < kills; turn++) {
