@@ -340,7 +340,13 @@ class RollingOut {
     const { tables } = await this.#session.on(owner, observeAppSchema);
     const airlocks = airlocksOf(owner, catalogue);
     for (const { name } of airlocks) {
-      const lines = laggingLines(policy, owner, await observeOne(this.#session, name), tables);
+      const state = await observeOne(this.#session, name);
+      // What rests is filled anew by the plan, which also gives its table the new columns.
+      const lines = laggingLines(policy, owner, state, tables).filter((line) => {
+        const arrives = state.get(`table ${line.table}`);
+        const there = arrives?.kind === 'table' ? arrives.columns.map(({ name }) => name) : [];
+        return line.columns?.every((column) => there.includes(column)) === true;
+      });
       if (lines.length === 0) continue;
       await this.#awaitSlot(owner, subscriptionHome(name));
       const words = lines.map(({ table }) => table).join(', ');
