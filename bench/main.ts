@@ -5,16 +5,11 @@
  * with one line of JSON.
  */
 import { parseArgs } from 'node:util';
-import { measureAirlock } from './airlock.ts';
 import { measureEnforcement } from './enforcement.ts';
 import { measureForward } from './forward.ts';
 import { inWorld } from './measured-world.ts';
 import { measureMemory } from './memory.ts';
 import { measureOverhead, overheadTable } from './overhead.ts';
-
-/** Enough for a 99th percentile that more than one probe decides. */
-const PROBES = 300;
-const COMMITS_PER_SECOND = 1_000;
 
 const report = (line: string) => void process.stderr.write(`${line}\n`);
 
@@ -50,10 +45,6 @@ const measurements: Record<string, () => Promise<unknown>> = {
   enforcement: () =>
     inWorld({ wan: false, ...options }, (bench) =>
       measureEnforcement(bench, { rounds: rounds(5), seconds }),
-    ),
-  airlock: () =>
-    inWorld({ wan: false, ...options }, (bench) =>
-      measureAirlock(bench, { probes: PROBES, commitsPerSecond: COMMITS_PER_SECOND }),
     ),
   memory: () => inWorld({ wan: false, ...options }, measureMemory),
 };
