@@ -13,16 +13,16 @@ import { standing } from '../policies/place-read.ts';
 import { placeSubject, type Refused } from '../policies/placement.ts';
 import type { Policy, ReferenceTable, Transit } from '../policies/policy.ts';
 import { refusalInWords } from '../policies/refusal-in-words.ts';
-import { bind, raise, type Session } from '../policies/session.ts';
+import { bind, type Session } from '../policies/session.ts';
 import { transitOf } from '../policies/transit.ts';
 import type { Catalogue, RegionId } from '../regions/catalogue.ts';
 import { peersNearestFirst } from '../regions/catalogue.ts';
-import type { Position } from '../regions/position.ts';
 import type { Fragment, Sql } from '../regions/postgres.ts';
-import { type MirrorSighting, Sightings } from '../regions/sighting.ts';
+import { Sightings } from '../regions/sighting.ts';
 import { type Ballot, claimId, type Electorate, release } from './claims.ts';
 import { Directory, type Entry } from './directory.ts';
 import { type Data, type Domicile, isRead, type Newcomer } from './domicile.ts';
+import { AbroadData, type Claim, type Copy, HomeData, NewcomerData } from './handler-data.ts';
 import { leaveBody } from './held-body.ts';
 import { HOP_HEADER, type HopPolicy, isSafe } from './hop.ts';
 import { type PeerAnswer, Peers } from './peers.ts';
@@ -32,7 +32,7 @@ import { type PolicyRecord, recordAt } from './policy-record.ts';
 import { type Failure, problem, Refusal } from './problem.ts';
 import { readPolicyText } from './read-files.ts';
 import { isAboutResidency, Receipts, routeForReceipt } from './receipts.ts';
-import { CopyWithdrawn, RegionDatabase } from './region-database.ts';
+import { RegionDatabase } from './region-database.ts';
 import { SessionTokens } from './session-token.ts';
 import { SubjectTokens } from './subject-token.ts';
 import { type Anew, DecideAnew, SESSION_COOKIE, SESSION_HEADER, type Visit } from './visit.ts';
@@ -583,154 +583,6 @@ export class Edge {
 
   #questionMs(visit: Visit): number {
     return Math.min(QUESTION_MS_MAX, visit.deadlineMs - this.now());
-  }
-}
-
-/** A copy of another home's data, and where it stands in this region's databases. */
-type Copy = { name: string; relation: string; home: RegionId };
-
-/** A chosen id on its way to being stored. */
-export type Claim = { id: string; used: 'no' | 'yes' | 'unknown' };
-
-class HomeData implements Data {
-  protected edge: Edge;
-  protected visit: Visit;
-  protected c: Ctx;
-
-  constructor(edge: Edge, c: Ctx, visit: Visit) {
-    this.edge = edge;
-    this.visit = visit;
-    this.c = c;
-  }
-
-  async read<T>(query: (sql: Sql) => Promise<T>): Promise<T> {
-    const { edge, visit } = this;
-    const startedAtMs = edge.now();
-    const floor = visit.session.floors.get(edge.here);
-    const value = await edge.database.read(visit, floor, query, this.raise);
-    visit.timed('sql', edge.now() - startedAtMs);
-    return value;
-  }
-
-  async write<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
-    const { edge, visit } = this;
-    if (isRead(this.c, visit)) throw new Refusal({ kind: 'read-only-route' });
-    const startedAtMs = edge.now();
-    const value = await edge.database.write(visit, work, this.raise);
-    visit.timed('sql', edge.now() - startedAtMs);
-    return value;
-  }
-
-  protected raise = (position: Position): void => {
-    this.visit.session = raise(this.visit.session, this.edge.here, position);
-  };
-}
-
-/** The first write of a newcomer also makes this region its home, or neither happens. */
-class NewcomerData extends HomeData {
-  #id: string;
-  #key: string;
-  #claim: Claim | undefined;
-  #settled = false;
-
-  constructor(edge: Edge, c: Ctx, visit: Visit, id: string, claim: Claim | undefined) {
-    super(edge, c, visit);
-    this.#id = id;
-    this.#key = edge.directory.keyOf(id);
-    this.#claim = claim;
-  }
-
-  override async write<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
-    if (this.#settled) return super.write(work);
-    const { edge, visit } = this;
-    const { placed } = visit;
-    if (placed === undefined) throw new Error('stores a subject that no policy has placed');
-    const key = Buffer.from(this.#key, 'base64url');
-    const claim = this.#claim?.id ?? null;
-    try {
-      const value = await super.write(async (sql) => {
-        await sql`
-          select domicile.settle(${key}, ${claim}::uuid, ${this.#id}, ${placed.jurisdiction},
-            ${placed.rule}, ${visit.policy.version})
-            ${edge.receiptOfPlacement(this.c, visit, key, sql)}`;
-        return work(sql);
-      });
-      this.#settled = true;
-      if (this.#claim !== undefined) this.#claim.used = 'yes';
-      edge.directory.learn(this.#key, edge.here, 1);
-      edge.bindSession(visit, this.#key, edge.here, 1);
-      return value;
-    } catch (error) {
-      if (!(error instanceof Refusal)) throw error;
-      const { failure } = error;
-      if (failure.kind === 'write-outcome-unknown' && this.#claim !== undefined) {
-        this.#claim.used = 'unknown';
-      }
-      if (failure.kind === 'conflict' && failure.constraint === 'directory_pkey') {
-        const { home } = await edge.homeOf(visit, this.#key);
-        visit.home = home;
-        throw new Refusal({ kind: 'subject-exists', home });
-      }
-      throw error;
-    }
-  }
-}
-
-/** Mirrors and reference data of another region, through a login that can see nothing else. */
-class AbroadData implements Data {
-  #edge: Edge;
-  #c: Ctx;
-  #visit: Visit;
-  #seen: MirrorSighting;
-  #copy: Copy;
-
-  constructor(edge: Edge, c: Ctx, visit: Visit, seen: MirrorSighting, copy: Copy) {
-    this.#edge = edge;
-    this.#c = c;
-    this.#visit = visit;
-    this.#seen = seen;
-    this.#copy = copy;
-  }
-
-  async read<T>(query: (sql: Sql) => Promise<T>): Promise<T> {
-    const visit = this.#visit;
-    const edge = this.#edge;
-    const seen = this.#seen;
-    visit.decision = { kind: 'serve', node: seen.node, rung: 'mirror' };
-    const startedAtMs = edge.now();
-    const value = await this.#unlessWithdrawn(
-      edge.database.readAbroad(visit, seen, query, this.#copy.relation),
-    );
-    visit.timed('sql', edge.now() - startedAtMs);
-    visit.stalenessMs = seen.ageMs + (edge.now() - seen.seenAtMs);
-    return value;
-  }
-
-  write(): Promise<never> {
-    return Promise.reject(new Refusal({ kind: 'read-only-route' }));
-  }
-
-  /**
-   * A copy may be taken away while it is read. Then its rows go too, and what was found is not to
-   * be told from what never was: the request is decided anew, without copies.
-   */
-  async #unlessWithdrawn<T>(reading: Promise<T>): Promise<T> {
-    const { name, home } = this.#copy;
-    let value: T;
-    try {
-      value = await reading;
-    } catch (error) {
-      if (error instanceof CopyWithdrawn) await this.#withdrawn();
-      throw error;
-    }
-    if (!this.#edge.policies.current.serves(name, home)) await this.#withdrawn();
-    return value;
-  }
-
-  async #withdrawn(): Promise<void> {
-    const { req } = this.#c;
-    const body = isSafe(req.method) ? undefined : new Uint8Array(await req.arrayBuffer());
-    this.#edge.decideAnew(this.#visit, 'copy-withdrawn', body);
   }
 }
 

@@ -1,0 +1,169 @@
+/**
+ * What does `c.var.data` do at the home, for a newcomer, and abroad?
+ *
+ * Three ways to run a handler's SQL, chosen by `domicile.ts` before the handler runs. Where the SQL
+ * goes is `region-database.ts`'s business; here the visit learns what came of it.
+ */
+
+import type { Context } from 'hono';
+import { raise } from '../policies/session.ts';
+import type { RegionId } from '../regions/catalogue.ts';
+import type { Position } from '../regions/position.ts';
+import type { Sql } from '../regions/postgres.ts';
+import type { MirrorSighting } from '../regions/sighting.ts';
+import { type Data, type Domicile, isRead } from './domicile.ts';
+import type { Edge } from './edge.ts';
+import { isSafe } from './hop.ts';
+import { Refusal } from './problem.ts';
+import { CopyWithdrawn } from './region-database.ts';
+import type { Visit } from './visit.ts';
+
+type Ctx = Context<Domicile>;
+
+/** A copy of another home's data, and where it stands in this region's databases. */
+export type Copy = { name: string; relation: string; home: RegionId };
+
+/** A chosen id on its way to being stored. */
+export type Claim = { id: string; used: 'no' | 'yes' | 'unknown' };
+
+export class HomeData implements Data {
+  protected edge: Edge;
+  protected visit: Visit;
+  protected c: Ctx;
+
+  constructor(edge: Edge, c: Ctx, visit: Visit) {
+    this.edge = edge;
+    this.visit = visit;
+    this.c = c;
+  }
+
+  async read<T>(query: (sql: Sql) => Promise<T>): Promise<T> {
+    const { edge, visit } = this;
+    const startedAtMs = edge.now();
+    const floor = visit.session.floors.get(edge.here);
+    const value = await edge.database.read(visit, floor, query, this.raise);
+    visit.timed('sql', edge.now() - startedAtMs);
+    return value;
+  }
+
+  async write<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
+    const { edge, visit } = this;
+    if (isRead(this.c, visit)) throw new Refusal({ kind: 'read-only-route' });
+    const startedAtMs = edge.now();
+    const value = await edge.database.write(visit, work, this.raise);
+    visit.timed('sql', edge.now() - startedAtMs);
+    return value;
+  }
+
+  protected raise = (position: Position): void => {
+    this.visit.session = raise(this.visit.session, this.edge.here, position);
+  };
+}
+
+/** The first write of a newcomer also makes this region its home, or neither happens. */
+export class NewcomerData extends HomeData {
+  #id: string;
+  #key: string;
+  #claim: Claim | undefined;
+  #settled = false;
+
+  constructor(edge: Edge, c: Ctx, visit: Visit, id: string, claim: Claim | undefined) {
+    super(edge, c, visit);
+    this.#id = id;
+    this.#key = edge.directory.keyOf(id);
+    this.#claim = claim;
+  }
+
+  override async write<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
+    if (this.#settled) return super.write(work);
+    const { edge, visit } = this;
+    const { placed } = visit;
+    if (placed === undefined) throw new Error('stores a subject that no policy has placed');
+    const key = Buffer.from(this.#key, 'base64url');
+    const claim = this.#claim?.id ?? null;
+    try {
+      const value = await super.write(async (sql) => {
+        await sql`
+          select domicile.settle(${key}, ${claim}::uuid, ${this.#id}, ${placed.jurisdiction},
+            ${placed.rule}, ${visit.policy.version})
+            ${edge.receiptOfPlacement(this.c, visit, key, sql)}`;
+        return work(sql);
+      });
+      this.#settled = true;
+      if (this.#claim !== undefined) this.#claim.used = 'yes';
+      edge.directory.learn(this.#key, edge.here, 1);
+      edge.bindSession(visit, this.#key, edge.here, 1);
+      return value;
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      const { failure } = error;
+      if (failure.kind === 'write-outcome-unknown' && this.#claim !== undefined) {
+        this.#claim.used = 'unknown';
+      }
+      if (failure.kind === 'conflict' && failure.constraint === 'directory_pkey') {
+        const { home } = await edge.homeOf(visit, this.#key);
+        visit.home = home;
+        throw new Refusal({ kind: 'subject-exists', home });
+      }
+      throw error;
+    }
+  }
+}
+
+/** Mirrors and reference data of another region, through a login that can see nothing else. */
+export class AbroadData implements Data {
+  #edge: Edge;
+  #c: Ctx;
+  #visit: Visit;
+  #seen: MirrorSighting;
+  #copy: Copy;
+
+  constructor(edge: Edge, c: Ctx, visit: Visit, seen: MirrorSighting, copy: Copy) {
+    this.#edge = edge;
+    this.#c = c;
+    this.#visit = visit;
+    this.#seen = seen;
+    this.#copy = copy;
+  }
+
+  async read<T>(query: (sql: Sql) => Promise<T>): Promise<T> {
+    const visit = this.#visit;
+    const edge = this.#edge;
+    const seen = this.#seen;
+    visit.decision = { kind: 'serve', node: seen.node, rung: 'mirror' };
+    const startedAtMs = edge.now();
+    const value = await this.#unlessWithdrawn(
+      edge.database.readAbroad(visit, seen, query, this.#copy.relation),
+    );
+    visit.timed('sql', edge.now() - startedAtMs);
+    visit.stalenessMs = seen.ageMs + (edge.now() - seen.seenAtMs);
+    return value;
+  }
+
+  write(): Promise<never> {
+    return Promise.reject(new Refusal({ kind: 'read-only-route' }));
+  }
+
+  /**
+   * A copy may be taken away while it is read. Then its rows go too, and what was found is not to
+   * be told from what never was: the request is decided anew, without copies.
+   */
+  async #unlessWithdrawn<T>(reading: Promise<T>): Promise<T> {
+    const { name, home } = this.#copy;
+    let value: T;
+    try {
+      value = await reading;
+    } catch (error) {
+      if (error instanceof CopyWithdrawn) await this.#withdrawn();
+      throw error;
+    }
+    if (!this.#edge.policies.current.serves(name, home)) await this.#withdrawn();
+    return value;
+  }
+
+  async #withdrawn(): Promise<void> {
+    const { req } = this.#c;
+    const body = isSafe(req.method) ? undefined : new Uint8Array(await req.arrayBuffer());
+    this.#edge.decideAnew(this.#visit, 'copy-withdrawn', body);
+  }
+}
