@@ -21,7 +21,8 @@ export default defineConfig({
           name: 'servers',
           include: realServers,
           exclude: outside,
-          fileParallelism: false,
+          // Servers mostly wait for each other, so two files share two cores well.
+          maxWorkers: 2,
           testTimeout: 60_000,
           hookTimeout: 120_000,
         },

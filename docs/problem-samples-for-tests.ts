@@ -44,6 +44,31 @@ export const SAMPLES: Samples = {
       { node: 'eu-b', because: 'behind' },
     ],
   },
+  'session-guarantee-lost': {
+    kind: 'session-guarantee-lost',
+    region: 'eu',
+    lost: [{ timeline: 1, seen: 0x3000460n, kept: 0x3000400n }],
+  },
+  'session-of-other-cluster': { kind: 'session-of-other-cluster', region: 'eu' },
+  'session-position-unknown': { kind: 'session-position-unknown', region: 'eu' },
+  'staleness-unmet': {
+    kind: 'staleness-unmet',
+    region: 'eu',
+    passedOver: [
+      { node: 'eu-a', because: 'never_seen' },
+      { node: 'eu-b', because: 'too_stale' },
+    ],
+  },
+  'primary-unconfirmed': {
+    kind: 'primary-unconfirmed',
+    region: 'eu',
+    passedOver: [
+      { node: 'eu-b', because: 'not_the_primary' },
+      { node: 'eu-a', because: 'not_confirmed' },
+    ],
+  },
+  'strong-unprovable': { kind: 'strong-unprovable' },
+  'unknown-consistency': { kind: 'unknown-consistency', why: '"strong" takes no parameter' },
   'home-unreachable': { kind: 'home-unreachable', home: 'eu' },
   'home-unknown': { kind: 'home-unknown', silent: ['eu'] },
   'claim-undecided': { kind: 'claim-undecided', silent: ['us', 'asia'] },

@@ -62,3 +62,8 @@ export function roundTripMs(catalogue: Catalogue, a: RegionId, b: RegionId): num
   );
   return found?.roundTripMs ?? Number.POSITIVE_INFINITY;
 }
+
+/** The physical replication slot of a replica, by the name of its node: slots know no hyphens. */
+export function slotName(node: string): string {
+  return node.replaceAll('-', '_');
+}

@@ -48,3 +48,33 @@ export function order(a: Position, b: Position): Order {
   if (a.lsn === b.lsn) return 'same';
   return b.lsn < a.lsn ? 'before' : 'after';
 }
+
+/**
+ * How one timeline came about: the timelines before it, oldest first, and where each of them ended.
+ * Positions of an ancestor up to its end are part of the timeline's own history; what an ancestor's
+ * server wrote beyond it is not.
+ */
+export type History = {
+  systemId: bigint;
+  timeline: number;
+  ancestors: readonly Ancestor[];
+};
+
+export type Ancestor = { timeline: number; end: Lsn };
+
+/**
+ * Reads `pg_wal/<timeline>.history`: a line for each ancestor, its number, the position of the
+ * switch, the reason. Undefined when a line is none of these (PostgreSQL, timeline.c).
+ */
+export function parseHistory(text: string): Ancestor[] | undefined {
+  const ancestors: Ancestor[] = [];
+  for (const line of text.split('\n')) {
+    const said = line.replace(/#.*/, '').trim();
+    if (said === '') continue;
+    const [timeline = '', end = ''] = said.split(/\s+/);
+    const lsn = parseLsn(end);
+    if (!/^\d+$/.test(timeline) || lsn === undefined) return undefined;
+    ancestors.push({ timeline: Number(timeline), end: lsn });
+  }
+  return ancestors;
+}

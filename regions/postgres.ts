@@ -92,6 +92,16 @@ export function verbatim(statement: string): TemplateStringsArray {
 
 export type Limits = { timeoutMs: number };
 
+export type RunOptions<S> = Limits & {
+  /**
+   * Sent in the packet of each statement and executed after it, so the last answer is younger than
+   * everything that was read, and costs no round trip. `ask` must send its one statement at once
+   * (`.then()`); `tell` hears the last answer before the run resolves, and nothing when `fn` sent
+   * no statement.
+   */
+  after?: { ask: (own: Sql) => Promise<S>; tell: (answer: S) => void };
+};
+
 export type TransactionOptions<P> = Limits & {
   isolation?: 'read committed' | 'repeatable read' | 'serializable';
   readOnly?: boolean;
@@ -119,6 +129,8 @@ export type WriteOutcome<T, P> =
     }
   | { kind: 'not_applied'; failure: DatabaseFailure }
   | { kind: 'unknown'; failure: CommitDoubt };
+
+export type RunFunction<T> = (sql: Sql, connection: object, own: Sql) => Promise<T>;
 
 export type PoolStats = {
   open: number;
@@ -159,11 +171,12 @@ export class LeasePool {
   /**
    * Statements that each commit by themselves. Rejects with a DatabaseError or what `fn` threw.
    * The second argument of `fn` stands for the connection: what is learned of the server behind it
-   * can be kept in a WeakMap, and is gone with the connection.
+   * can be kept in a WeakMap, and is gone with the connection. The third is for statements of the
+   * caller's own, which `after` does not follow.
    */
-  run<T>(fn: (sql: Sql, connection: object) => Promise<T>, limits: Limits): Promise<T> {
+  run<T, S = never>(fn: RunFunction<T>, options: RunOptions<S>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      this.#admit(new Run(this, limits.timeoutMs, fn, resolve, reject));
+      this.#admit(new Run(this, options, fn, resolve, reject));
     });
   }
 
@@ -433,6 +446,8 @@ abstract class Lease {
   /** The deadline passed or the connection died; the statements in flight were told already. */
   protected abstract ended(failure: DatabaseFailure, how: 'deadline' | 'loss'): void;
   noticed(_notice: postgres.Notice): void {}
+  /** A statement of the handler's has just been handed to the driver. */
+  protected sent(): void {}
   protected abstract readonly inTransaction: boolean;
 
   take(slot: Slot): void {
@@ -502,6 +517,7 @@ abstract class Lease {
       this.unsent--;
       this.inFlight.push(statement);
       (this.slot as Slot).send(statement);
+      if (!statement.ours) this.sent();
     } else {
       statement.settleWith(objection);
     }
@@ -559,8 +575,8 @@ abstract class Lease {
     for (let tick = 0; tick < STRAGGLER_TICKS; tick++) await undefined;
   }
 
-  /** A way to write SQL that ends with the current turn. */
-  protected handle(): Sql {
+  /** A way to write SQL that ends with the current turn; `ours`: for statements of the router's own. */
+  protected handle(ours = false): Sql {
     const { turn } = this;
     const { driver } = this.slot as Slot;
     const sql = (first: unknown, ...rest: unknown[]): unknown => {
@@ -570,7 +586,7 @@ abstract class Lease {
           if (value === undefined || typeof value === 'object') rest[i] = checked(value, driver);
         }
         this.unsent++;
-        return new GuardedStatement(this, turn, first, rest, false);
+        return new GuardedStatement(this, turn, first, rest, ours);
       }
       refuseUndefined(first, rest);
       return (driver as unknown as (...args: unknown[]) => unknown)(first, ...rest);
@@ -625,21 +641,25 @@ abstract class Lease {
   }
 }
 
-class Run<T> extends Lease {
+class Run<T, S> extends Lease {
   protected readonly inTransaction = false;
-  readonly #fn: (sql: Sql, connection: object) => Promise<T>;
+  readonly #fn: RunFunction<T>;
+  readonly #options: RunOptions<S>;
   readonly #resolve: (value: T) => void;
   readonly #reject: (error: unknown) => void;
   #settled = false;
+  #own: Sql | undefined;
+  #after: Promise<S> | undefined;
 
   constructor(
     pool: LeasePool,
-    timeoutMs: number,
-    fn: (sql: Sql, connection: object) => Promise<T>,
+    options: RunOptions<S>,
+    fn: RunFunction<T>,
     resolve: (value: T) => void,
     reject: (error: unknown) => void,
   ) {
-    super(pool, timeoutMs);
+    super(pool, options.timeoutMs);
+    this.#options = options;
     this.#fn = fn;
     this.#resolve = resolve;
     this.#reject = reject;
@@ -648,7 +668,8 @@ class Run<T> extends Lease {
   begin(): void {
     if (this.#settled) return;
     try {
-      this.#fn(this.handle(), (this.slot as Slot).identity).then(
+      this.#own = this.handle(true);
+      this.#fn(this.handle(), (this.slot as Slot).identity, this.#own).then(
         (value) => this.#returned(value),
         (error) => this.fail(error),
       );
@@ -657,9 +678,39 @@ class Run<T> extends Lease {
     }
   }
 
+  protected override sent(): void {
+    const { after } = this.#options;
+    if (after === undefined || this.#own === undefined) return;
+    this.#after = after.ask(this.#own);
+    // Its failure is the statement's too, and only the last one is waited for.
+    this.#after.catch(ignore);
+  }
+
   #returned(value: T): void {
-    if (this.unsent === 0) this.#conclude(value);
-    else void this.stragglers().then(() => this.#conclude(value));
+    if (this.unsent > 0) void this.stragglers().then(() => this.#hearAfter(value));
+    else if (this.#after === undefined) this.#conclude(value);
+    else this.#hearAfter(value);
+  }
+
+  #hearAfter(value: T): void {
+    if (this.inFlight.some(({ ours }) => !ours)) {
+      this.fail(new DatabaseMisuse(FORGOTTEN));
+      return;
+    }
+    const after = this.#after;
+    if (after === undefined) {
+      this.#conclude(value);
+      return;
+    }
+    after.then(
+      (answer) => {
+        if (this.#settled) return;
+        // Another statement was sent meanwhile: `fn` has returned without waiting for it.
+        if (after === this.#after) this.#options.after?.tell(answer);
+        this.#conclude(value);
+      },
+      (error) => this.fail(error),
+    );
   }
 
   #conclude(value: T): void {

@@ -9,11 +9,11 @@ import type { KeyObject } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Context } from 'hono';
 import { routePath } from 'hono/route';
-import { standing } from '../policies/place-read.ts';
 import { placeSubject, type Refused } from '../policies/placement.ts';
 import type { Policy, ReferenceTable, Transit } from '../policies/policy.ts';
 import { refusalInWords } from '../policies/refusal-in-words.ts';
-import { bind, type Session } from '../policies/session.ts';
+import { bind, floorOf, type Session } from '../policies/session.ts';
+import { standing } from '../policies/standing.ts';
 import { transitOf } from '../policies/transit.ts';
 import type { Catalogue, RegionId } from '../regions/catalogue.ts';
 import { peersNearestFirst } from '../regions/catalogue.ts';
@@ -312,8 +312,8 @@ export class Edge {
     if (!visit.policy.serves(name, home) || !isRead(c, visit)) return undefined;
     if (visit.turns.includes('copy-withdrawn')) return undefined;
     const seen = this.sightings.mirrorOf(home);
-    const floor = visit.session.floors.get(home);
-    if (seen === undefined || standing(seen.at, floor) !== 'reached') return undefined;
+    const floor = floorOf(visit.session, home);
+    if (seen === undefined || standing(seen.at, floor, undefined) !== 'reached') return undefined;
     return new AbroadData(this, c, visit, seen, copy);
   }
 

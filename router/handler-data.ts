@@ -6,16 +6,15 @@
  */
 
 import type { Context } from 'hono';
-import { raise } from '../policies/session.ts';
+import { floorOf, goOnFrom, raise } from '../policies/session.ts';
 import type { RegionId } from '../regions/catalogue.ts';
-import type { Position } from '../regions/position.ts';
 import type { Sql } from '../regions/postgres.ts';
 import type { MirrorSighting } from '../regions/sighting.ts';
 import { type Data, type Domicile, isRead } from './domicile.ts';
 import type { Edge } from './edge.ts';
 import { isSafe } from './hop.ts';
 import { Refusal } from './problem.ts';
-import { CopyWithdrawn } from './region-database.ts';
+import { CopyWithdrawn, type Witness } from './region-database.ts';
 import type { Visit } from './visit.ts';
 
 type Ctx = Context<Domicile>;
@@ -40,8 +39,8 @@ export class HomeData implements Data {
   async read<T>(query: (sql: Sql) => Promise<T>): Promise<T> {
     const { edge, visit } = this;
     const startedAtMs = edge.now();
-    const floor = visit.session.floors.get(edge.here);
-    const value = await edge.database.read(visit, floor, query, this.raise);
+    const floor = floorOf(visit.session, edge.here);
+    const value = await edge.database.read(visit, floor, query, this.witness);
     visit.timed('sql', edge.now() - startedAtMs);
     return value;
   }
@@ -50,13 +49,23 @@ export class HomeData implements Data {
     const { edge, visit } = this;
     if (isRead(this.c, visit)) throw new Refusal({ kind: 'read-only-route' });
     const startedAtMs = edge.now();
-    const value = await edge.database.write(visit, work, this.raise);
+    const value = await edge.database.write(
+      visit,
+      floorOf(visit.session, edge.here),
+      work,
+      this.witness,
+    );
     visit.timed('sql', edge.now() - startedAtMs);
     return value;
   }
 
-  protected raise = (position: Position): void => {
-    this.visit.session = raise(this.visit.session, this.edge.here, position);
+  protected witness: Witness = {
+    saw: (seen) => {
+      this.visit.session = raise(this.visit.session, this.edge.here, seen);
+    },
+    goesOnFrom: (seen) => {
+      this.visit.session = goOnFrom(this.visit.session, this.edge.here, seen);
+    },
   };
 }
 

@@ -7,9 +7,9 @@
  */
 import { chmod, readFile, realpath, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { airlockFor, type RegionId } from '../regions/catalogue.ts';
+import { airlockFor, type RegionId, slotName } from '../regions/catalogue.ts';
 import { CannotStart } from '../regions/local/cannot-start.ts';
-import { STANDBY_ROLE, SUPERUSER, slotName } from '../regions/local/postgres-settings.ts';
+import { STANDBY_ROLE, SUPERUSER } from '../regions/local/postgres-settings.ts';
 import { serverUser } from '../regions/local/process-user.ts';
 import { openSecrets, writePassfile } from '../regions/local/secrets.ts';
 import { superuserSecret } from '../regions/local/start-clusters.ts';

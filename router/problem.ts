@@ -5,8 +5,10 @@
  * `docs/problems.md`, and says whether asking again is safe. Nothing else writes an error response.
  */
 import { HTTPException } from 'hono/http-exception';
+import { LEVELS } from '../policies/consistency.ts';
 import type { PassedOver } from '../policies/place-read.ts';
 import type { RegionId } from '../regions/catalogue.ts';
+import { formatLsn, type Lsn } from '../regions/position.ts';
 
 /**
  * - `safe`: nothing happened, or the method is safe; send the same request again.
@@ -31,6 +33,13 @@ export type Failure =
   | { kind: 'session-token-forged' }
   | { kind: 'session-token-foreign' }
   | { kind: 'session-floor-unmet'; region: RegionId; passedOver: readonly PassedOver[] }
+  | { kind: 'session-guarantee-lost'; region: RegionId; lost: readonly LostPosition[] }
+  | { kind: 'session-of-other-cluster'; region: RegionId }
+  | { kind: 'session-position-unknown'; region: RegionId }
+  | { kind: 'staleness-unmet'; region: RegionId; passedOver: readonly PassedOver[] }
+  | { kind: 'primary-unconfirmed'; region: RegionId; passedOver: readonly PassedOver[] }
+  | { kind: 'strong-unprovable' }
+  | { kind: 'unknown-consistency'; why: string }
   | { kind: 'home-unreachable'; home: RegionId }
   | { kind: 'home-unknown'; silent: readonly RegionId[] }
   | { kind: 'claim-undecided'; silent: readonly RegionId[] }
@@ -51,6 +60,9 @@ export type Failure =
   | { kind: 'not-permitted' }
   | { kind: 'undeclared-in-policy'; what: string }
   | { kind: 'internal' };
+
+/** What a session had seen of a timeline that ended earlier; `kept` undefined: it led nowhere. */
+export type LostPosition = { timeline: number; seen: Lsn; kept: Lsn | undefined };
 
 export type RegionPolicy = { region: RegionId; version: number };
 
@@ -209,6 +221,68 @@ function describe(failure: Failure): Description {
         retry: 'safe',
         region: failure.region,
         passedOver: failure.passedOver,
+      };
+    case 'session-guarantee-lost':
+      return {
+        status: 409,
+        title: 'Something this session has seen is gone',
+        detail: `"${failure.region}" lost its primary before ${lossText(failure.lost)} had reached the server that took over. Writes acknowledged under asynchronous replication, and what was read of them, may be missing. The answer carries a fresh session; look at the data before you go on.`,
+        retry: 'after-change',
+        region: failure.region,
+        lost: failure.lost.map(({ timeline, seen, kept }) => ({
+          timeline,
+          seen: formatLsn(seen),
+          ...(kept !== undefined && { kept: formatLsn(kept) }),
+        })),
+      };
+    case 'session-of-other-cluster':
+      return {
+        status: 409,
+        title: 'The session is of another database cluster',
+        detail: `"${failure.region}" was set up anew since this session last saw it, so nobody can say whether what it saw is there. The answer carries a fresh session.`,
+        retry: 'after-change',
+        region: failure.region,
+      };
+    case 'session-position-unknown':
+      return {
+        status: 409,
+        title: 'The session has seen more than there is',
+        detail: `"${failure.region}" has never written as far as this session says that it has read, as after a restore from a backup. The answer carries a fresh session.`,
+        retry: 'after-change',
+        region: failure.region,
+      };
+    case 'staleness-unmet':
+      return {
+        status: 503,
+        title: 'No copy is as fresh as was asked for',
+        detail: `No node of "${failure.region}" can prove that it is within max-staleness. Nothing older is served.`,
+        retry: 'safe',
+        region: failure.region,
+        passedOver: failure.passedOver,
+      };
+    case 'primary-unconfirmed':
+      return {
+        status: 503,
+        title: 'The primary could not prove that it is one',
+        detail: `The primary of "${failure.region}" did not get a commit acknowledged in time, so it may have been replaced. What it would have answered is not shown.`,
+        retry: 'safe',
+        region: failure.region,
+        passedOver: failure.passedOver,
+      };
+    case 'strong-unprovable':
+      return {
+        status: 503,
+        title: 'This region cannot prove a strong read now',
+        detail:
+          'Commits of its primary wait for no standby, so a primary that was replaced could not be told from the present one.',
+        retry: 'after-change',
+      };
+    case 'unknown-consistency':
+      return {
+        status: 400,
+        title: 'Domicile-Consistency asks for no known level',
+        detail: `${failure.why}. The levels are: ${LEVELS}.`,
+        retry: 'after-change',
       };
     case 'home-unreachable':
       return {
@@ -377,6 +451,16 @@ function describe(failure: Failure): Description {
         retry: 'same-key-only',
       };
   }
+}
+
+function lossText(lost: readonly LostPosition[]): string {
+  return lost
+    .map(({ timeline, seen, kept }) =>
+      kept === undefined
+        ? `position ${formatLsn(seen)} of timeline ${timeline}`
+        : `what lies between ${formatLsn(kept)} and ${formatLsn(seen)} of timeline ${timeline}`,
+    )
+    .join(' and ');
 }
 
 function list(regions: readonly RegionId[]): string {

@@ -6,12 +6,24 @@
  * are taken. The nodes of other regions are not in the catalogue's region that it is given, so it
  * has nothing to open them with.
  */
+
+import { EVENTUAL } from '../policies/consistency.ts';
 import { HOME_CONSTRAINT } from '../policies/enforcement.ts';
-import { type Objection, placeRead, SIGHTING_AGE_MS_MAX } from '../policies/place-read.ts';
-import type { Region } from '../regions/catalogue.ts';
+import {
+  isLoss,
+  type Known,
+  type Loss,
+  type Objection,
+  type Proof,
+  placeRead,
+  SIGHTING_AGE_MS_MAX,
+} from '../policies/place-read.ts';
+import { type Floor, NO_FLOOR, type Seen, standing } from '../policies/standing.ts';
+import { type Region, slotName } from '../regions/catalogue.ts';
 import { formatLsn, lsnFromPostgres, type Position } from '../regions/position.ts';
 import { DatabaseError, type DatabaseFailure, LeasePool, type Sql } from '../regions/postgres.ts';
 import type { MirrorSighting, Sighting, Sightings } from '../regions/sighting.ts';
+import { Barrier, type Confirmation } from './barrier.ts';
 import { type Failure, Refusal } from './problem.ts';
 import { StallGuard } from './stall-guard.ts';
 import type { Visit } from './visit.ts';
@@ -45,7 +57,23 @@ export type RegionDatabaseOptions = {
 /** A server never sees a statement run longer, even when its client has gone. */
 const STATEMENT_TIMEOUT_MS = 10_000;
 
+/** How long a barrier's commit may take before its connection is given up. */
+const PROOF_MS_MAX = 1_000;
+
+/** A primary is a millisecond away; one that is not leaves the question open. */
+const CHECK_MS_MAX = 100;
+
+/** Keeps what a session is shown. */
+export type Witness = {
+  /** Everything up to there was visible. */
+  saw: (seen: Seen) => void;
+  /** What the session had seen cannot be had any more; this is what there is. */
+  goesOnFrom: (seen: Seen) => void;
+};
+
 class NotReached extends Error {}
+
+class NotConfirmed extends Error {}
 
 /** What is read abroad was taken away meanwhile: not a mistake of the handler. */
 export class CopyWithdrawn extends Error {}
@@ -58,12 +86,25 @@ export class RegionDatabase {
   #pools = new Map<string, LeasePool>();
   #nodes: readonly string[];
   #stall = new StallGuard();
+  #barriers = new Map<string, Barrier>();
+  /** Reads that run on the primary now. */
+  #primaryReads = 0;
+  #primaryReadsMax: number;
+  #known: Known;
   /** Which start of its server each open connection leads to. */
   #incarnations = new WeakMap<object, string>();
 
   constructor(options: RegionDatabaseOptions) {
     this.#options = options;
     this.#nodes = options.region.nodes.map(({ name }) => name);
+    const { sightings, connectionsMax } = options;
+    // Half of its connections: the rest is for whoever asks for the primary and nothing else.
+    this.#primaryReadsMax = Math.max(1, Math.floor(connectionsMax / 2));
+    this.#known = {
+      sighting: (node) => sightings.of(node),
+      history: (systemId, timeline) => sightings.history(systemId, timeline),
+      isSuperseded: (at) => sightings.isSuperseded(at),
+    };
   }
 
   get nodes(): readonly string[] {
@@ -71,55 +112,53 @@ export class RegionDatabase {
   }
 
   /**
-   * Runs `query` where everything up to `floor` is visible. A read on the primary raises the floor,
-   * because the next one may meet a replica that is behind what was just shown.
+   * Runs `query` where the level's promise holds for a session that has seen `floor` of this region,
+   * and raises the session to what the answer shows: the next read may meet another node.
    */
   async read<T>(
     visit: Visit,
-    floor: Position | undefined,
+    floor: Floor,
     query: (sql: Sql) => Promise<T>,
-    raise: (position: Position) => void,
+    witness: Witness,
   ): Promise<T> {
     const { now, sightings, replicaWaitMs } = this.#options;
+    const { level } = visit;
     let tried: Map<string, Objection> | undefined;
     for (;;) {
+      const budgetMs = visit.deadlineMs - now();
+      if (budgetMs <= 0) throw new Refusal({ kind: 'deadline-exceeded' });
       const placed = placeRead(
-        { nodes: this.#nodes, floor, tried: tried ?? NOTHING_TRIED },
-        (node) => sightings.of(node),
+        {
+          nodes: this.#nodes,
+          level,
+          floor,
+          tried: tried ?? NOTHING_TRIED,
+          waitMsMax: replicaWaitMs,
+          budgetMs,
+          primaryHasRoom: this.#primaryReads < this.#primaryReadsMax,
+        },
+        this.#known,
         now(),
       );
       visit.passedOver = placed.passedOver;
-      if (placed.kind === 'refuse') throw new Refusal(this.#refusal(visit, floor));
-      const { node, rung } = placed;
+      if (placed.kind === 'refuse') throw new Refusal(this.#refusal(visit));
+      if (placed.kind === 'lost') throw new Refusal(this.#loss(placed, floor, witness));
+      const { node, rung, proof, waitMs } = placed;
       // Of the sighting that decided; while a connection is waited for, another one may come.
-      const sighted = sightings.of(node)?.incarnation;
-      const timeoutMs = visit.deadlineMs - now();
-      if (timeoutMs <= 0) throw new Refusal({ kind: 'deadline-exceeded' });
+      const seen = sightings.of(node);
+      if (seen === undefined) continue;
       visit.decision = { kind: 'serve', node, rung };
       try {
-        const value = await this.#pool(node, 'reader').run(
-          async (sql, connection) => {
-            if (rung === 'primary') {
-              const value = await asSubject(visit, sql, false, query);
-              raise(await this.#positionOf(node, sql));
-              return value;
-            }
-            if (floor !== undefined) {
-              // What is known of a node was learned from one start of it, and this connection must
-              // lead to the same.
-              const incarnation =
-                this.#incarnations.get(connection) ?? (await this.#greet(sql, connection));
-              const reached = rung === 'replica' && sighted === incarnation;
-              if (!reached) {
-                const waitMs = Math.min(replicaWaitMs, timeoutMs / 2);
-                await this.#await(node, incarnation, floor, waitMs, sql);
-              }
-            }
-            return asSubject(visit, sql, false, query);
-          },
-          { timeoutMs },
-        );
-        visit.stalenessMs = this.#stalenessMs(sightings.of(node));
+        if (rung !== 'replica') await this.#checkPossible(visit, floor, witness);
+        if (proof === 'before' && !(await this.#showsAll(visit, seen, floor))) {
+          await this.#prove(visit, seen, floor, witness);
+        }
+        if (rung === 'primary') this.#primaryReads++;
+        const value = await this.#readAt(visit, seen, waitMs, floor, query, witness).finally(() => {
+          if (rung === 'primary') this.#primaryReads--;
+        });
+        if (proof === 'after') await this.#prove(visit, seen, NO_FLOOR, witness);
+        visit.stalenessMs = this.#stalenessMs(node, proof);
         return value;
       } catch (error) {
         const objection = objectionTo(error);
@@ -127,8 +166,169 @@ export class RegionDatabase {
         tried ??= new Map();
         tried.set(node, objection);
         if (objection === 'unreachable') sightings.forget(node);
+        if (objection === 'behind') sightings.fellBehind(node);
       }
     }
+  }
+
+  async #readAt<T>(
+    visit: Visit,
+    seen: Sighting,
+    waitMs: number,
+    floor: Floor,
+    query: (sql: Sql) => Promise<T>,
+    witness: Witness,
+  ): Promise<T> {
+    const { node, at } = seen;
+    const timeoutMs = visit.deadlineMs - this.#options.now();
+    let incarnation = '';
+    return this.#pool(node, 'reader').run<T, StandsAt>(
+      async (sql, connection, own) => {
+        incarnation = this.#incarnations.get(connection) ?? (await this.#greet(own, connection));
+        // What is known of a node was learned from one start of it, and this connection may lead to
+        // another one.
+        const known = incarnation === seen.incarnation;
+        if (!known && seen.role === 'primary') throw new NotReached('restarted');
+        if (floor.length > 0 && seen.role === 'replica' && (waitMs > 0 || !known)) {
+          await this.#await(node, incarnation, floor, Math.max(1, waitMs), own);
+        }
+        return asSubject(visit, sql, own, query);
+      },
+      {
+        timeoutMs,
+        ...(visit.level.kind !== 'eventual' && {
+          after: {
+            ask: standsAt,
+            tell: (stood) => {
+              const timeline = stood.timeline ?? at.timeline;
+              const lsn = lsnFromPostgres(stood.lsn);
+              witness.saw({
+                systemId: at.systemId,
+                timeline,
+                lsn,
+                onReplica: seen.role === 'replica',
+              });
+              if (timeline === at.timeline) {
+                this.#options.sightings.advance(node, incarnation, lsn);
+              }
+            },
+          },
+        }),
+      },
+    );
+  }
+
+  /**
+   * A floor beyond everything that the region has written was never given out by it. It is asked for
+   * before anybody waits for what will not come; a primary that does not answer leaves it open.
+   */
+  async #checkPossible(visit: Visit, floor: Floor, witness: Witness): Promise<void> {
+    const { sightings, now } = this.#options;
+    const primary = this.#primary();
+    if (primary === undefined || !isAhead(floor, primary.at)) return;
+    let flushed: Position;
+    try {
+      flushed = await this.on(
+        primary.node,
+        'router',
+        async (sql, incarnation) => {
+          const stood = await standsAt(sql);
+          const lsn = lsnFromPostgres(stood.lsn);
+          sightings.advance(primary.node, incarnation, lsn);
+          return { ...primary.at, lsn };
+        },
+        Math.min(CHECK_MS_MAX, visit.deadlineMs - now()),
+      );
+    } catch {
+      return;
+    }
+    if (isAhead(floor, flushed)) throw new Refusal(this.#ahead(flushed, witness));
+  }
+
+  /** Whether a standby has confirmed everything up to the floor: then this primary shows it. */
+  async #showsAll(visit: Visit, { node }: Sighting, floor: Floor): Promise<boolean> {
+    const { now, sightings } = this.#options;
+    const slots = this.#nodes.map(slotName);
+    const released = await this.on(
+      node,
+      'router',
+      async (sql, incarnation) => {
+        const [row] = await sql<{ lsn: string | null }[]>`
+          select domicile.released_up_to(${sql.array(slots)})::text as lsn`;
+        const lsn = row === undefined || row.lsn === null ? undefined : lsnFromPostgres(row.lsn);
+        if (lsn !== undefined) sightings.release(node, incarnation, lsn);
+        return lsn;
+      },
+      Math.min(CHECK_MS_MAX, visit.deadlineMs - now()),
+    );
+    return released !== undefined && floor.every(({ lsn }) => lsn <= released);
+  }
+
+  /** A commit of this primary is acknowledged, begun after this call. */
+  async #prove(
+    visit: Visit,
+    { node, incarnation, at }: Sighting,
+    floor: Floor,
+    witness: Witness,
+  ): Promise<void> {
+    const { now } = this.#options;
+    const startedAtMs = now();
+    const confirmation = await this.confirm(node, visit.deadlineMs - startedAtMs);
+    visit.timed('barrier', now() - startedAtMs);
+    if (confirmation.kind === 'not_synchronous') throw new Refusal({ kind: 'strong-unprovable' });
+    if (confirmation.kind === 'not_confirmed') throw new NotConfirmed('no acknowledgement');
+    const { at: acknowledged } = confirmation;
+    if (acknowledged.incarnation !== incarnation || acknowledged.at.timeline !== at.timeline) {
+      throw new NotConfirmed('another server answered');
+    }
+    if (isAhead(floor, acknowledged.at)) throw new Refusal(this.#ahead(acknowledged.at, witness));
+  }
+
+  /** Whether a commit on this node, begun after the call, is acknowledged in time. */
+  confirm(node: string, timeoutMs: number): Promise<Confirmation> {
+    let barrier = this.#barriers.get(node);
+    if (barrier === undefined) {
+      barrier = new Barrier(() => this.#commitProof(node, false));
+      this.#barriers.set(node, barrier);
+    }
+    return barrier.confirm(timeoutMs);
+  }
+
+  /** Writes the pulse, and learns with it that the primary is one. */
+  async beat(): Promise<void> {
+    const primary = this.#primary();
+    if (primary !== undefined) await this.#commitProof(primary.node, true);
+  }
+
+  async #commitProof(node: string, withPulse: boolean): Promise<Confirmation> {
+    const { now, sightings } = this.#options;
+    const sentAtMs = now();
+    const seen = sightings.of(node);
+    if (seen === undefined || !this.#stall.admits(sentAtMs)) return { kind: 'not_confirmed' };
+    const { timeline } = seen.at;
+    let incarnation = '';
+    let synchronous = false;
+    const outcome = await this.#pool(node, 'router').transaction(
+      async (sql) => {
+        const [row] = await sql<{ incarnation: string; synchronous: boolean }[]>`
+          select pg_postmaster_start_time()::text as incarnation,
+            current_setting('synchronous_standby_names') <> '' as synchronous,
+            domicile.on_timeline(${timeline}),
+            pg_logical_emit_message(true, 'domicile', '')
+            ${withPulse ? sql`, domicile.pulse()` : sql``}`;
+        incarnation = row?.incarnation ?? '';
+        synchronous = row?.synchronous === true;
+      },
+      { timeoutMs: PROOF_MS_MAX, afterCommit: standsAt },
+    );
+    if (outcome.kind === 'unknown') this.#stall.timedOut(now());
+    if (outcome.kind !== 'applied') return { kind: 'not_confirmed' };
+    this.#stall.acknowledged();
+    if (!synchronous) return { kind: 'not_synchronous' };
+    const lsn = lsnFromPostgres(outcome.after.lsn);
+    const at = { node, incarnation, at: { ...seen.at, lsn }, sentAtMs };
+    sightings.acknowledge(at);
+    return { kind: 'confirmed', at };
   }
 
   /**
@@ -182,16 +382,27 @@ export class RegionDatabase {
     }
   }
 
-  /** Runs `work` in one transaction on the primary and takes the position after its commit. */
+  /**
+   * Runs `work` in one transaction on the primary and takes the position after its commit. A session
+   * that has seen what the primary's history lacks is told so first: its write may follow from it.
+   */
   async write<T>(
     visit: Visit,
+    floor: Floor,
     work: (sql: Sql) => Promise<T>,
-    raise: (position: Position) => void,
+    witness: Witness,
   ): Promise<T> {
-    const { now } = this.#options;
+    const { now, sightings } = this.#options;
     const primary = this.#primary();
     if (primary === undefined) throw new Refusal(this.#unavailable(visit));
-    const { node } = primary;
+    const { node, at, incarnation } = primary;
+    const stands = standing(at, floor, sightings.history(at.systemId, at.timeline));
+    if (isLoss(stands)) throw new Refusal(this.#loss({ node, because: stands }, floor, witness));
+    if (stands === 'behind') await this.#checkPossible(visit, floor, witness);
+    else if (stands !== 'reached') {
+      visit.passedOver = [{ node, because: stands }];
+      throw new Refusal(this.#refusal(visit));
+    }
     visit.decision = { kind: 'serve', node, rung: 'primary' };
     if (!this.#stall.admits(now())) {
       throw new Refusal({
@@ -206,22 +417,28 @@ export class RegionDatabase {
         why: 'The budget was used up before it began',
       });
     }
+    const sentAtMs = now();
     const outcome = await this.#pool(node, 'writer').transaction(
-      (sql) => asSubject(visit, sql, true, work),
-      { timeoutMs, afterCommit: (sql) => this.#positionOf(node, sql) },
+      (sql) => asWriter(visit, sql, at.timeline, work),
+      { timeoutMs, afterCommit: standsAt },
     );
     switch (outcome.kind) {
       case 'applied':
         this.#stall.acknowledged();
         visit.stalenessMs = 0;
-        raise(outcome.after);
+        {
+          const lsn = lsnFromPostgres(outcome.after.lsn);
+          const position = { ...at, lsn };
+          sightings.acknowledge({ node, incarnation, at: position, sentAtMs });
+          witness.saw({ ...position, onReplica: false });
+        }
         return outcome.value;
       case 'applied_without_after':
         this.#stall.acknowledged();
         // Without a position no floor can promise that this write will be read.
         throw new Refusal({ kind: 'write-outcome-unknown' });
       case 'not_applied':
-        if (isUnreachable(outcome.failure)) this.#options.sightings.forget(node);
+        if (isUnreachable(outcome.failure)) sightings.forget(node);
         throw new Refusal(failureOf(outcome.failure, 'write'));
       case 'unknown':
         if (outcome.failure.kind !== 'ended-by-handler') this.#stall.timedOut(now());
@@ -261,8 +478,16 @@ export class RegionDatabase {
   /** A replica that is alive, else the primary: for reads without a floor. */
   anyNode(): string | undefined {
     const placed = placeRead(
-      { nodes: this.#nodes, floor: undefined, tried: NOTHING_TRIED },
-      (node) => this.#options.sightings.of(node),
+      {
+        nodes: this.#nodes,
+        level: EVENTUAL,
+        floor: NO_FLOOR,
+        tried: NOTHING_TRIED,
+        waitMsMax: 0,
+        budgetMs: 0,
+        primaryHasRoom: true,
+      },
+      this.#known,
       this.#options.now(),
     );
     return placed.kind === 'serve' ? placed.node : undefined;
@@ -303,13 +528,22 @@ export class RegionDatabase {
 
   #primary(): Sighting | undefined {
     const { sightings, now } = this.#options;
-    let primary: Sighting | undefined;
     for (const node of this.#nodes) {
       const seen = sightings.of(node);
       if (seen?.role !== 'primary' || now() - seen.seenAtMs > SIGHTING_AGE_MS_MAX) continue;
-      if (primary === undefined || seen.at.timeline > primary.at.timeline) primary = seen;
+      if (!sightings.isSuperseded(seen.at)) return seen;
     }
-    return primary;
+    return undefined;
+  }
+
+  /** Destroys every socket to this node: what is at its other end is not what it was. */
+  leave(node: string, why: string): void {
+    for (const [name, pool] of this.#pools) {
+      if (!name.startsWith(`${node} `)) continue;
+      this.#pools.delete(name);
+      pool.destroy(why);
+    }
+    this.#barriers.delete(node);
   }
 
   /** Asks a new connection, once, which start of the server it leads to. */
@@ -321,48 +555,65 @@ export class RegionDatabase {
     return incarnation;
   }
 
-  /** The flush position, not the insert position: that one can stand beyond the last record. */
-  async #positionOf(node: string, sql: Sql): Promise<Position> {
-    const [row] = await sql<{ lsn: string; timeline: number }[]>`
-      select pg_current_wal_flush_lsn()::text as lsn,
-        ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int as timeline`;
-    const systemId = this.#options.sightings.of(node)?.at.systemId;
-    if (row === undefined || systemId === undefined) throw new NotReached('no position');
-    return { systemId, timeline: row.timeline, lsn: lsnFromPostgres(row.lsn) };
-  }
-
   /** Stands at a replica until it has replayed the floor; its position is worth remembering. */
   async #await(
     node: string,
     incarnation: string,
-    floor: Position,
+    floor: Floor,
     waitMs: number,
     sql: Sql,
   ): Promise<void> {
+    // Whichever timeline each was on: `standing` has found them to be of one history.
+    const target = floor.reduce((highest, { lsn }) => (lsn > highest ? lsn : highest), 0n);
     const [row] = await sql<{ reached: string | null }[]>`
-      call domicile.await_replay(${formatLsn(floor.lsn)}::pg_lsn, ${Math.ceil(waitMs)}::int, null)`;
+      call domicile.await_replay(${formatLsn(target)}::pg_lsn, ${Math.ceil(waitMs)}::int, null)`;
     if (row === undefined || row.reached === null) throw new NotReached('not a replica');
     const reached = lsnFromPostgres(row.reached);
     this.#options.sightings.advance(node, incarnation, reached);
-    if (reached < floor.lsn) throw new NotReached('behind');
+    if (reached < target) throw new NotReached('behind');
   }
 
-  #stalenessMs(seen: Sighting | undefined): number | undefined {
-    if (seen?.role === 'primary') return 0;
-    if (seen?.freshAsOfMs === undefined) return undefined;
-    return Math.max(0, this.#options.now() - seen.freshAsOfMs);
+  #stalenessMs(node: string, proof: Proof): number | undefined {
+    if (proof !== 'none') return 0;
+    const freshAsOfMs = this.#options.sightings.of(node)?.freshAsOfMs;
+    if (freshAsOfMs === undefined) return undefined;
+    return Math.max(0, this.#options.now() - freshAsOfMs);
   }
 
-  #refusal(visit: Visit, floor: Position | undefined): Failure {
-    const unmet =
-      floor !== undefined &&
-      visit.passedOver.some(
-        ({ because }) =>
-          because === 'behind' || because === 'other_timeline' || because === 'other_cluster',
-      );
-    if (!unmet) return this.#unavailable(visit);
+  #refusal(visit: Visit): Failure {
     const { id } = this.#options.region;
-    return { kind: 'session-floor-unmet', region: id, passedOver: visit.passedOver };
+    const { passedOver } = visit;
+    const some = (...reasons: Objection[]) =>
+      passedOver.some(({ because }) => reasons.includes(because));
+    if (some('not_confirmed')) return { kind: 'primary-unconfirmed', region: id, passedOver };
+    if (some('too_stale')) return { kind: 'staleness-unmet', region: id, passedOver };
+    if (some('behind', 'lagging', 'older_timeline', 'history_unknown', 'has_no_room')) {
+      return { kind: 'session-floor-unmet', region: id, passedOver };
+    }
+    return this.#unavailable(visit);
+  }
+
+  /** What the session had seen is gone. It goes on from what the region has now. */
+  #loss(
+    { node, because }: { node: string; because: Loss },
+    floor: Floor,
+    witness: Witness,
+  ): Failure {
+    const { region, sightings } = this.#options;
+    const at = sightings.of(node)?.at;
+    if (at !== undefined) witness.goesOnFrom({ ...at, onReplica: false });
+    if (because === 'other_cluster') return { kind: 'session-of-other-cluster', region: region.id };
+    const history = at && sightings.history(at.systemId, at.timeline);
+    const ends = new Map(history?.ancestors.map(({ timeline, end }) => [timeline, end]));
+    const lost = floor
+      .filter(({ timeline }) => timeline !== at?.timeline)
+      .map(({ timeline, lsn }) => ({ timeline, seen: lsn, kept: ends.get(timeline) }));
+    return { kind: 'session-guarantee-lost', region: region.id, lost };
+  }
+
+  #ahead(at: Position, witness: Witness): Failure {
+    witness.goesOnFrom({ ...at, onReplica: false });
+    return { kind: 'session-position-unknown', region: this.#options.region.id };
   }
 
   #unavailable(visit: Visit): Failure {
@@ -379,13 +630,45 @@ export class RegionDatabase {
 async function asSubject<T>(
   { entered }: Visit,
   sql: Sql,
-  inTransaction: boolean,
+  own: Sql,
   work: (sql: Sql) => Promise<T>,
 ): Promise<T> {
   // Asking for the result is what sends a statement, so this one is under way before `work` begins.
-  const entering = sql`select set_config('domicile.subject', ${entered}, ${inTransaction})`.then();
+  const entering = own`select set_config('domicile.subject', ${entered}, false)`.then();
   const [value] = await Promise.all([work(sql), entering]);
   return value;
+}
+
+/** The same in a transaction, which also ends here on a server that is not the primary any more. */
+async function asWriter<T>(
+  { entered }: Visit,
+  sql: Sql,
+  timeline: number,
+  work: (sql: Sql) => Promise<T>,
+): Promise<T> {
+  const entering = sql`
+    select domicile.on_timeline(${timeline}), set_config('domicile.subject', ${entered}, true)`.then();
+  const [value] = await Promise.all([work(sql), entering]);
+  return value;
+}
+
+type StandsAt = { lsn: string; timeline: number | null };
+
+/** Sent before this returns. */
+async function standsAt(sql: Sql): Promise<StandsAt> {
+  const [row] = await sql<
+    StandsAt[]
+  >`select lsn::text as lsn, timeline from domicile.stands_at()`.then();
+  if (row === undefined) throw new Error('stands_at() returned no row');
+  return row;
+}
+
+/** Whether the session claims to have seen what this timeline has not written yet. */
+function isAhead(floor: Floor, at: Position): boolean {
+  return floor.some(
+    ({ systemId, timeline, lsn }) =>
+      systemId === at.systemId && timeline === at.timeline && lsn > at.lsn,
+  );
 }
 
 const NOTHING_TRIED: ReadonlyMap<string, Objection> = new Map();
@@ -393,6 +676,7 @@ const NOTHING_TRIED: ReadonlyMap<string, Objection> = new Map();
 /** Why the next node should be tried; undefined when another node would say the same. */
 function objectionTo(error: unknown): Objection | undefined {
   if (error instanceof NotReached) return 'behind';
+  if (error instanceof NotConfirmed) return 'not_confirmed';
   if (error instanceof DatabaseError && isUnreachable(error.failure)) return 'unreachable';
   return undefined;
 }
@@ -447,6 +731,8 @@ function rejection(sqlstate: string, constraint: string | undefined): Failure {
     case '40001':
     case '40P01':
       return { kind: 'write-not-applied', why: 'It collided with another transaction' };
+    case 'DM006':
+      return { kind: 'write-not-applied', why: 'The region has another primary by now' };
     case 'DM001':
       return { kind: 'write-not-applied', why: 'The claim on the id had been given back' };
     case '25006':

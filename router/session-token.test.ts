@@ -6,16 +6,22 @@ import { SessionTokens } from './session-token.ts';
 
 const oldKey = randomBytes(32);
 const newKey = randomBytes(32);
-const at = { systemId: 7_000_000_000_000_000_001n, timeline: 3, lsn: 0x16_b374_d848n };
+const at = {
+  systemId: 7_000_000_000_000_000_001n,
+  timeline: 3,
+  lsn: 0x16_b374_d848n,
+  onReplica: true,
+};
 const session: Session = {
   subject: Buffer.alloc(16, 7).toString('base64url'),
   home: 'asia',
   epoch: 2,
   floors: new Map([
-    ['us', at],
-    ['eu', { ...at, timeline: 1 }],
-    ['asia', at],
+    ['us', [at]],
+    ['eu', [{ ...at, timeline: 1 }]],
+    ['asia', [at]],
   ]),
+  seenThrough: new Map(),
 };
 
 test('a session comes back as it was sealed', () => {
@@ -24,14 +30,15 @@ test('a session comes back as it was sealed', () => {
 });
 
 test('three regions make a token of at most 200 characters', () => {
-  expect(new SessionTokens([oldKey]).seal(session).length).toBe(154);
+  expect(new SessionTokens([oldKey]).seal(session).length).toBe(155);
 });
 
 test('any session survives, the largest numbers included', () => {
   const position = fc.record({
     systemId: fc.bigInt(0n, 2n ** 64n - 1n),
-    timeline: fc.integer({ min: 0, max: 2 ** 32 - 1 }),
+    timeline: fc.integer({ min: 0, max: 2 ** 31 - 1 }),
     lsn: fc.bigInt(0n, 2n ** 64n - 1n),
+    onReplica: fc.boolean(),
   });
   const region = fc.stringMatching(/^[a-z][a-z0-9-]{0,15}$/);
   const subject = fc
@@ -42,7 +49,12 @@ test('any session survives, the largest numbers included', () => {
     subject: fc.option(subject, { nil: undefined }),
     home: fc.option(region, { nil: undefined }),
     epoch: fc.integer({ min: 0, max: 2 ** 32 - 1 }),
-    floors: fc.array(fc.tuple(region, position), { maxLength: 8 }).map((pairs) => new Map(pairs)),
+    floors: fc
+      .array(fc.tuple(region, fc.array(position, { minLength: 1, maxLength: 3 })), { maxLength: 4 })
+      .map((pairs) => new Map(pairs)),
+    seenThrough: fc
+      .array(fc.tuple(region, fc.oneof(region, fc.constant('*'))), { maxLength: 3 })
+      .map((pairs) => new Map(pairs)),
   });
   fc.assert(
     fc.property(sessions, (any) => {
@@ -77,7 +89,7 @@ test.each([
   ['a b', 'not base64url'],
   ['AQ', 'too short'],
   ['x'.repeat(1_025), 'longer than 1024 characters'],
-  [Buffer.alloc(40, 9).toString('base64url'), 'version 9, this edge reads 1'],
+  [Buffer.alloc(40, 9).toString('base64url'), 'version 9, this edge reads 2'],
 ])('%j is refused as malformed with its reason', (token, why) => {
   expect(new SessionTokens([oldKey]).open(token)).toEqual({ kind: 'session-token-malformed', why });
 });

@@ -7,8 +7,9 @@
  *
  * Layout before base64url, integers big-endian, text ASCII with a length byte:
  *
- *     version 1 | key id 1 | subject 16 (zeros: none) | home | epoch 4 | n 1
- *     n x ( region | system id 8 | timeline 4 | lsn 8 ) | tag 16
+ *     version 1 | key id 1 | subject 16 (zeros: none) | home | epoch 4
+ *     n 1 | n x ( region | system id 8 | timeline 4, its highest bit: on a replica | lsn 8 )
+ *     m 1 | m x ( home of a copy that was read | region of the copy ) | tag 16
  *
  * Three regions with names of up to four letters make 154 to 161 characters.
  */
@@ -21,10 +22,12 @@ import {
 } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { Session } from '../policies/session.ts';
-import type { Position } from '../regions/position.ts';
+import type { Seen } from '../policies/standing.ts';
 
-const VERSION = 1;
+const VERSION = 2;
 const SUBJECT_BYTES = 16;
+/** Nobody promotes two thousand million times. */
+const ON_REPLICA = 0x8000_0000;
 /** 128 bits: a forger who may try a million tokens a second needs 10^25 years. */
 const TAG_BYTES = 16;
 /** Longer words are not ours; refused before any work is spent on them. */
@@ -95,24 +98,29 @@ function tag(body: Uint8Array, key: KeyObject): Uint8Array {
 
 function encode(session: Session, signingKeyId: number): Buffer {
   const home = Buffer.from(session.home ?? '', 'ascii');
-  const regions = [...session.floors].map(([region, at]) => ({
-    name: Buffer.from(region, 'ascii'),
-    at,
-  }));
-  const floorsBytes = regions.reduce((sum, { name }) => sum + 1 + name.length + 20, 0);
-  const body = Buffer.alloc(2 + SUBJECT_BYTES + 1 + home.length + 4 + 1 + floorsBytes);
+  const positions = [...session.floors].flatMap(([region, floor]) =>
+    floor.map((at) => ({ name: Buffer.from(region, 'ascii'), at })),
+  );
+  const copies = [...session.seenThrough].map((pair) => pair.map((id) => Buffer.from(id, 'ascii')));
+  const positionsBytes = positions.reduce((sum, { name }) => sum + 1 + name.length + 20, 0);
+  const copiesBytes = copies.flat().reduce((sum, name) => sum + 1 + name.length, 0);
+  const body = Buffer.alloc(
+    2 + SUBJECT_BYTES + 1 + home.length + 4 + 1 + positionsBytes + 1 + copiesBytes,
+  );
   body[0] = VERSION;
   body[1] = signingKeyId;
   if (session.subject !== undefined) body.write(session.subject, 2, 'base64url');
   let offset = text(body, 2 + SUBJECT_BYTES, home);
   offset = body.writeUInt32BE(session.epoch, offset);
-  offset = body.writeUInt8(regions.length, offset);
-  for (const { name, at } of regions) {
+  offset = body.writeUInt8(positions.length, offset);
+  for (const { name, at } of positions) {
     offset = text(body, offset, name);
     offset = body.writeBigUInt64BE(at.systemId, offset);
-    offset = body.writeUInt32BE(at.timeline, offset);
+    offset = body.writeUInt32BE((at.timeline | (at.onReplica ? ON_REPLICA : 0)) >>> 0, offset);
     offset = body.writeBigUInt64BE(at.lsn, offset);
   }
+  offset = body.writeUInt8(copies.length, offset);
+  for (const name of copies.flat()) offset = text(body, offset, name);
   return body;
 }
 
@@ -135,20 +143,32 @@ function decode(body: Buffer): Session {
   const epoch = body.readUInt32BE(offset);
   const count = body.readUInt8(offset + 4);
   offset += 5;
-  const floors = new Map<string, Position>();
+  const floors = new Map<string, Seen[]>();
   for (let i = 0; i < count; i++) {
     const region = word();
-    floors.set(region, {
+    const floor = floors.get(region) ?? [];
+    floors.set(region, floor);
+    const timeline = body.readUInt32BE(offset + 8);
+    floor.push({
       systemId: body.readBigUInt64BE(offset),
-      timeline: body.readUInt32BE(offset + 8),
+      timeline: timeline & ~ON_REPLICA,
       lsn: body.readBigUInt64BE(offset + 12),
+      onReplica: (timeline & ON_REPLICA) !== 0,
     });
     offset += 20;
+  }
+  const seenThrough = new Map<string, string>();
+  const copies = body.readUInt8(offset);
+  offset += 1;
+  for (let i = 0; i < copies; i++) {
+    const home = word();
+    seenThrough.set(home, word());
   }
   return {
     subject: subject.every((byte) => byte === 0) ? undefined : subject.toString('base64url'),
     home: home === '' ? undefined : home,
     epoch,
     floors,
+    seenThrough,
   };
 }

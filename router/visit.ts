@@ -5,6 +5,7 @@
  * while the request runs. When the response is ready, it becomes the `Domicile-*` headers, in one
  * place, so that every answer carries them: a refusal and a 404 as much as a read.
  */
+import { type Level, SESSION } from '../policies/consistency.ts';
 import type { PassedOver, Rung } from '../policies/place-read.ts';
 import type { Placed } from '../policies/placement.ts';
 import { NO_SESSION, type Session } from '../policies/session.ts';
@@ -67,6 +68,8 @@ export class Visit {
   home: RegionId | undefined;
   /** Upper bound of the age of what was served, in milliseconds. */
   stalenessMs: number | undefined;
+  /** How fresh the answer must be. */
+  level: Level = SESSION;
   /** Whether the handler may write; undefined follows the method. */
   access: 'read' | 'write' | undefined;
   /** The body, while only the home may read it and the home is not known. */

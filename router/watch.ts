@@ -6,7 +6,7 @@
  */
 import { SIGHTING_AGE_MS_MAX } from '../policies/place-read.ts';
 import type { RegionId } from '../regions/catalogue.ts';
-import { lsnFromPostgres } from '../regions/position.ts';
+import { lsnFromPostgres, type Position, parseHistory } from '../regions/position.ts';
 import { DatabaseError, type Sql } from '../regions/postgres.ts';
 import type { Sighting, Sightings } from '../regions/sighting.ts';
 import type { PolicyFeed } from './policy-feed.ts';
@@ -74,16 +74,9 @@ export class Watch {
   }
 
   async #keepBeating(): Promise<void> {
-    const { database, timeoutMs } = this.#options;
+    const { database } = this.#options;
     // A pulse that is not acknowledged is a commit that hangs; the next one waits for this one.
-    await this.#track(
-      database
-        .onPrimary((sql) => sql`select domicile.pulse()`, timeoutMs)
-        .then(
-          () => undefined,
-          () => undefined,
-        ),
-    );
+    await this.#track(database.beat());
     this.#again(() => this.#keepBeating());
   }
 
@@ -104,6 +97,7 @@ export class Watch {
   async #look(node: string): Promise<void> {
     const { database, sightings, policies, now, timeoutMs } = this.#options;
     const askedAtMs = now();
+    let changed = false;
     // A frozen replica keeps its connections and answers nothing: every read placed there would
     // wait for its whole budget until the last sighting has aged.
     const silent = setTimeout(() => {
@@ -123,7 +117,10 @@ export class Watch {
             }),
           ]);
           if (seen === undefined) return;
+          const before = sightings.of(node);
           sightings.record({ ...seen, node, incarnation, seenAtMs: askedAtMs });
+          await this.#learnHistory(seen.at, sql);
+          changed = before !== undefined && before.role !== seen.role;
           const mirrorNode = seen.role === 'replica' || !hasReplica(sightings, now());
           if (mirrorNode) await this.#lookAtPulses(node, incarnation, askedAtMs, sql);
           const origin = originOf(seen);
@@ -132,10 +129,33 @@ export class Watch {
         },
         timeoutMs,
       );
+      if (changed) this.#enterEpoch(node);
     } catch {
       // Its last sighting stands and ages; past its limit the node is not used.
     } finally {
       clearTimeout(silent);
+    }
+  }
+
+  /** Where the timelines before this one ended is written once and stays true. */
+  async #learnHistory({ systemId, timeline }: Position, sql: Sql): Promise<void> {
+    const { sightings } = this.#options;
+    if (sightings.history(systemId, timeline) !== undefined) return;
+    const [row] = await sql<{ text: string | null }[]>`
+      select domicile.timeline_history(${timeline}) as text`;
+    const ancestors = parseHistory(row?.text ?? '');
+    // Timeline 1 has no file; of a later one a missing file proves nothing.
+    if (ancestors === undefined || (row?.text === null && timeline > 1)) return;
+    sightings.recordHistory({ systemId, timeline, ancestors });
+  }
+
+  /** A node has another role than before: sockets that were opened under the old one go. */
+  #enterEpoch(node: string): void {
+    const { database, sightings } = this.#options;
+    database.leave(node, 'its role changed');
+    for (const seen of sightings.all()) {
+      if (seen.role !== 'primary' || !sightings.isSuperseded(seen.at)) continue;
+      database.leave(seen.node, 'another server was promoted');
     }
   }
 

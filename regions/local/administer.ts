@@ -5,9 +5,10 @@
  * changes only what is missing, so all of them can be repeated.
  */
 import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto';
+import { slotName } from '../catalogue.ts';
 import { type LeasePool, verbatim } from '../postgres.ts';
 import { CannotStart } from './cannot-start.ts';
-import { STANDBY_ROLE, slotName, synchronousNames } from './postgres-settings.ts';
+import { STANDBY_ROLE, synchronousNames } from './postgres-settings.ts';
 import { waitUntil } from './wait-until.ts';
 
 /** One administrative statement; each is short, a checkpoint under load is the longest. */

@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest';
+import { slotName } from '../catalogue.ts';
 import { scramVerifier } from './administer.ts';
 import {
   hbaText,
   type ServerSettings,
   settingsText,
-  slotName,
   synchronousNames,
   withoutUpstream,
 } from './postgres-settings.ts';

@@ -5,7 +5,9 @@
  * What changes while a server runs (who must confirm commits) is set with ALTER SYSTEM and lives
  * in `postgresql.auto.conf`, which PostgreSQL reads last.
  */
+
 import type { NodeAddress } from '../catalogue.ts';
+import { slotName } from '../catalogue.ts';
 
 /** May stream from private nodes, and nothing else. */
 export const STANDBY_ROLE = 'domicile_standby';
@@ -139,11 +141,6 @@ export function hbaText(kind: ClusterKind): string {
     lines.push(`host replication ${STANDBY_ROLE} 127.0.0.1/32 scram-sha-256`);
   }
   return `# Written anew before every start; changes made here are lost.\n${lines.join('\n')}\n`;
-}
-
-/** A physical slot's name for a node: slots know no hyphens. */
-export function slotName(node: string): string {
-  return node.replaceAll('-', '_');
 }
 
 /** Who must have a commit before it is acknowledged: each by name, one of several is enough. */
