@@ -74,7 +74,11 @@ export type Objection =
   | 'not_the_primary'
   | 'older_primary'
   | 'has_no_room'
-  | 'not_confirmed';
+  | 'not_confirmed'
+  /** A copy, where the level is for the home alone. */
+  | 'not_the_home'
+  /** A copy, and the session has read the same data from a copy in another region. */
+  | 'seen_elsewhere';
 
 export type Known = {
   sighting: (node: string) => Sighting | undefined;

@@ -115,6 +115,7 @@ export function policyOf(
     ]),
     failover: { scope: 'region' },
     idempotency: { retentionMs: 60_000 },
+    consistency: { kind: 'session' },
     receipts: { keep: [], retentionMs: 60_000 },
     written: {
       document: {} as Policy['written']['document'],

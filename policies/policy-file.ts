@@ -6,6 +6,7 @@
  * jurisdictions, a rule that nothing reaches) is in `check-policy.ts`.
  */
 import * as z from 'zod';
+import { LEVELS, readLevel } from './consistency.ts';
 import { COUNTRIES } from './countries.ts';
 import { IDENTIFIER, isReserved } from './sql-words.ts';
 
@@ -189,6 +190,13 @@ export const PolicyFile = z
           ),
       })
       .describe('Records that make a retried write happen once. They may hold personal data.'),
+    consistency: z
+      .string()
+      .refine((text) => readLevel(text).kind === 'level', `is none of: ${LEVELS}`)
+      .optional()
+      .describe(
+        'How fresh answers are where neither request nor route says so: session (the default), strong, bounded; max-staleness=2s, or eventual.',
+      ),
     receipts: z
       .strictObject({
         keep: z

@@ -8,6 +8,7 @@
  */
 import type { RegionId } from '../regions/catalogue.ts';
 import type { Source } from '../regions/yaml-complaint.ts';
+import type { Level } from './consistency.ts';
 import type { CountryCode } from './countries.ts';
 import type { PolicyFile, ReceiptKind } from './policy-file.ts';
 
@@ -32,6 +33,8 @@ export type Policy = {
   failover: { scope: FailoverScope };
   /** How long a stored answer, which may hold personal data, is kept to make retries exact. */
   idempotency: { retentionMs: number };
+  /** Where neither a request nor its route says how fresh an answer must be. */
+  consistency: Level;
   /** Which decisions leave a receipt at home, and for how long. */
   receipts: { keep: readonly ReceiptKind[]; retentionMs: number };
   /** The file as written and where each key stands, so that later checks can name line and column. */

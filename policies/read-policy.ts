@@ -8,6 +8,7 @@ import type { Catalogue } from '../regions/catalogue.ts';
 import type { Complaint, Source } from '../regions/yaml-complaint.ts';
 import { readYaml } from '../regions/yaml-file.ts';
 import { checkPolicy } from './check-policy.ts';
+import { type Level, readLevel, SESSION } from './consistency.ts';
 import { COUNTRIES, isCountry } from './countries.ts';
 import type { Condition, Jurisdiction, Mirror, Policy, Rule, Table } from './policy.ts';
 import {
@@ -58,12 +59,18 @@ function policyFrom(document: PolicyFile, source: Source): Policy {
     ),
     failover,
     idempotency: { retentionMs: durationMs(idempotency.retention) ?? 0 },
+    consistency: levelFrom(document.consistency),
     receipts: {
       keep: receipts?.keep ?? RECEIPTS_KEPT_BY_DEFAULT,
       retentionMs: durationMs(receipts?.retention ?? RECEIPT_RETENTION_DEFAULT) ?? 0,
     },
     written: { document, source },
   };
+}
+
+function levelFrom(text: string | undefined): Level {
+  const reading = readLevel(text ?? 'session');
+  return reading.kind === 'level' ? reading.level : SESSION;
 }
 
 function jurisdictionsFrom({ jurisdictions }: PolicyFile): Map<string, Jurisdiction> {

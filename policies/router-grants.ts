@@ -18,7 +18,7 @@ export type RouterRoles = {
 type Grantee = keyof RouterRoles | 'public';
 
 const GRANTS: readonly [privilege: string, on: string, to: readonly Grantee[]][] = [
-  ['usage', 'schema domicile', ['writer', 'reader', 'router', 'feed']],
+  ['usage', 'schema domicile', ['writer', 'reader', 'abroad', 'router', 'feed']],
   ['execute', 'function domicile.here()', ['public']],
   ['execute', 'function domicile.settle(bytea, uuid, text, text, text, integer)', ['writer']],
   ['execute', 'function domicile.at_home(text)', ['writer']],
@@ -38,7 +38,7 @@ const GRANTS: readonly [privilege: string, on: string, to: readonly Grantee[]][]
   ['execute', 'function domicile.forget_receipts(bigint)', ['router']],
   ['execute', 'function domicile.thin_anchors()', ['router']],
   ['execute', 'procedure domicile.await_replay(pg_lsn, integer, pg_lsn)', ['reader', 'router']],
-  ['execute', 'function domicile.stands_at()', ['reader', 'writer', 'router']],
+  ['execute', 'function domicile.stands_at()', ['reader', 'writer', 'abroad', 'router']],
   ['execute', 'function domicile.timeline_history(integer)', ['router']],
   ['execute', 'function domicile.released_up_to(text[])', ['router']],
   ['execute', 'function domicile.on_timeline(integer)', ['writer', 'router']],

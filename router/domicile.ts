@@ -9,6 +9,7 @@ import type { Context, MiddlewareHandler } from 'hono';
 
 import { matchedRoutes } from 'hono/route';
 import { COMPOSED_HANDLER } from 'hono/utils/constants';
+import { LEVELS, type Level, readLevel } from '../policies/consistency.ts';
 import type { Attributes } from '../policies/placement.ts';
 import type { Transit } from '../policies/policy.ts';
 import type { RegionId } from '../regions/catalogue.ts';
@@ -17,7 +18,7 @@ import type { Edge } from './edge.ts';
 import { announcesBody } from './held-body.ts';
 import { type Failure, Refusal } from './problem.ts';
 import { lockedBody } from './request-body.ts';
-import type { Visit } from './visit.ts';
+import { CONSISTENCY_HEADER, type Visit } from './visit.ts';
 
 export { type Failure, Refusal } from './problem.ts';
 export { readJson } from './read-json.ts';
@@ -71,6 +72,7 @@ export function subject(idOf: (c: Ctx) => string): Handler {
     checkTransit(c, transit);
     const id = idOf(c);
     checkId(id);
+    visit.level = levelOf(c);
     const session = edge.openSession(visit, c);
     const key = edge.keyOf(session, id);
     if (session.subject !== undefined && session.subject !== key) {
@@ -117,6 +119,7 @@ export function place(newcomerOf: (c: Ctx) => Newcomer | Promise<Newcomer>): Han
     checkTransit(c, transit);
     const id = newcomer.id ?? edge.drawId();
     if (newcomer.id !== undefined) checkChosenId(newcomer.id);
+    visit.level = levelOf(c);
     edge.openSession(visit, c);
     const home = edge.place(visit, newcomer);
     if (home !== edge.here) return edge.sendHome(c, visit, home, transit);
@@ -142,6 +145,7 @@ export function reference(table: string): Handler {
     const { transit } = routeOf(c);
     checkTransit(c, transit);
     visit.home = owner;
+    visit.level = levelOf(c);
     edge.openSession(visit, c);
     const data =
       owner === edge.here
@@ -179,6 +183,23 @@ export function mirrored(mirror: string): Handler {
   return handler;
 }
 
+/**
+ * How fresh the answers of this route are where the request does not say: `session`, `strong`,
+ * `bounded; max-staleness=2s` or `eventual`. Without it the policy says.
+ * @throws TypeError for anything else, when the app is loaded.
+ */
+export function consistency(text: string): Handler {
+  const reading = readLevel(text);
+  if (reading.kind === 'complaint') {
+    throw new TypeError(`consistency(${JSON.stringify(text)}): ${reading.why}; levels: ${LEVELS}`);
+  }
+  const handler: Handler = async function consistency(_c, next) {
+    return next();
+  };
+  LEVEL_OF.set(handler, reading.level);
+  return handler;
+}
+
 /** A route of a safe method that writes all the same. */
 export function writes(): Handler {
   return async function writes(c, next) {
@@ -206,6 +227,7 @@ export function isRead(c: Ctx, visit: Visit): boolean {
  * and `reference` are looked up among the handlers that matched.
  */
 const MIRROR_OF = new WeakMap<object, string>();
+const LEVEL_OF = new WeakMap<object, Level>();
 const TABLES_OF = new WeakMap<object, readonly string[]>();
 /** Handlers that find out where a request belongs. */
 const HOMED = new WeakSet<object>();
@@ -213,6 +235,27 @@ const HOMED = new WeakSet<object>();
 function homed(handler: Handler): Handler {
   HOMED.add(handler);
   return handler;
+}
+
+/**
+ * The request's own word, else the last mark of its route, else the policy's.
+ * @throws Refusal `unknown-consistency`
+ */
+function levelOf(c: Ctx): Level {
+  const asked = c.req.header(CONSISTENCY_HEADER);
+  if (asked !== undefined) {
+    const reading = readLevel(asked);
+    if (reading.kind === 'level') return reading.level;
+    throw new Refusal({ kind: 'unknown-consistency', why: reading.why });
+  }
+  let level = c.env.visit.policy.policy.consistency;
+  for (const { handler } of matchedRoutes(c)) level = LEVEL_OF.get(original(handler)) ?? level;
+  return level;
+}
+
+/** Hono wraps the handlers of an app that is mounted into another one. */
+function original(handler: object): object {
+  return (handler as { [COMPOSED_HANDLER]?: object })[COMPOSED_HANDLER] ?? handler;
 }
 
 type Route = { mirror: string | undefined; transit: Transit; homed: boolean };
@@ -224,7 +267,7 @@ function routeOf(c: Ctx): Route {
   let mirror: string | undefined;
   let isHomed = false;
   for (const { handler } of matchedRoutes(c)) {
-    const known = (handler as { [COMPOSED_HANDLER]?: object })[COMPOSED_HANDLER] ?? handler;
+    const known = original(handler);
     tables.push(...(TABLES_OF.get(known) ?? []));
     mirror ??= MIRROR_OF.get(known);
     isHomed ||= HOMED.has(known);

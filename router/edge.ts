@@ -9,11 +9,11 @@ import type { KeyObject } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Context } from 'hono';
 import { routePath } from 'hono/route';
+import { placeCopy } from '../policies/place-copy.ts';
 import { placeSubject, type Refused } from '../policies/placement.ts';
 import type { Policy, ReferenceTable, Transit } from '../policies/policy.ts';
 import { refusalInWords } from '../policies/refusal-in-words.ts';
-import { bind, floorOf, type Session } from '../policies/session.ts';
-import { standing } from '../policies/standing.ts';
+import { bind, type Session } from '../policies/session.ts';
 import { transitOf } from '../policies/transit.ts';
 import type { Catalogue, RegionId } from '../regions/catalogue.ts';
 import { peersNearestFirst } from '../regions/catalogue.ts';
@@ -312,9 +312,13 @@ export class Edge {
     if (!visit.policy.serves(name, home) || !isRead(c, visit)) return undefined;
     if (visit.turns.includes('copy-withdrawn')) return undefined;
     const seen = this.sightings.mirrorOf(home);
-    const floor = floorOf(visit.session, home);
-    if (seen === undefined || standing(seen.at, floor, undefined) !== 'reached') return undefined;
-    return new AbroadData(this, c, visit, seen, copy);
+    const node = seen && this.sightings.of(seen.node);
+    const { level, session } = visit;
+    const asked = { level, session, home, here: this.here };
+    const placed = placeCopy(asked, seen, node, this.database.known, this.now());
+    if (placed.kind === 'serve') return new AbroadData(this, c, visit, placed.seen, copy);
+    visit.passedOver = [{ node: seen?.node ?? this.here, because: placed.because }];
+    return undefined;
   }
 
   /** A request that came through an edge abroad leaves a receipt where it was sent to. */

@@ -6,7 +6,8 @@
  */
 
 import type { Context } from 'hono';
-import { floorOf, goOnFrom, raise } from '../policies/session.ts';
+import { floorOf, goOnFrom, raise, seenAtHome, seeThrough } from '../policies/session.ts';
+import { mergeFloors, type Seen } from '../policies/standing.ts';
 import type { RegionId } from '../regions/catalogue.ts';
 import type { Sql } from '../regions/postgres.ts';
 import type { MirrorSighting } from '../regions/sighting.ts';
@@ -39,8 +40,10 @@ export class HomeData implements Data {
   async read<T>(query: (sql: Sql) => Promise<T>): Promise<T> {
     const { edge, visit } = this;
     const startedAtMs = edge.now();
+    await this.#meetCopies();
     const floor = floorOf(visit.session, edge.here);
     const value = await edge.database.read(visit, floor, query, this.witness);
+    if (visit.level.kind === 'session') visit.session = seenAtHome(visit.session, edge.here);
     visit.timed('sql', edge.now() - startedAtMs);
     return value;
   }
@@ -55,8 +58,20 @@ export class HomeData implements Data {
       work,
       this.witness,
     );
+    visit.session = seenAtHome(visit.session, edge.here);
     visit.timed('sql', edge.now() - startedAtMs);
     return value;
+  }
+
+  /** A copy abroad may have shown what no floor names; it lies below what the primary has now. */
+  async #meetCopies(): Promise<void> {
+    const { edge, visit } = this;
+    if (visit.level.kind !== 'session' || !visit.session.seenThrough.has(edge.here)) return;
+    const floor = mergeFloors(floorOf(visit.session, edge.here), [
+      await edge.database.present(visit),
+    ]);
+    const floors = new Map(visit.session.floors).set(edge.here, floor);
+    visit.session = { ...visit.session, floors };
   }
 
   protected witness: Witness = {
@@ -142,12 +157,20 @@ export class AbroadData implements Data {
     visit.decision = { kind: 'serve', node: seen.node, rung: 'mirror' };
     const startedAtMs = edge.now();
     const value = await this.#unlessWithdrawn(
-      edge.database.readAbroad(visit, seen, query, this.#copy.relation),
+      edge.database.readAbroad(visit, seen, query, this.#copy.relation, this.#witness),
     );
     visit.timed('sql', edge.now() - startedAtMs);
     visit.stalenessMs = seen.ageMs + (edge.now() - seen.seenAtMs);
     return value;
   }
+
+  #witness = {
+    saw: (shown: Seen): void => {
+      const { here } = this.#edge;
+      const visit = this.#visit;
+      visit.session = seeThrough(raise(visit.session, here, shown), this.#copy.home, here);
+    },
+  };
 
   write(): Promise<never> {
     return Promise.reject(new Refusal({ kind: 'read-only-route' }));

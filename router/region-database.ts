@@ -85,12 +85,14 @@ export class RegionDatabase {
   #options: RegionDatabaseOptions;
   #pools = new Map<string, LeasePool>();
   #nodes: readonly string[];
-  #stall = new StallGuard();
+  /** For each node: that an old primary's commits hang says nothing of the new one. */
+  #stalls = new Map<string, StallGuard>();
   #barriers = new Map<string, Barrier>();
   /** Reads that run on the primary now. */
   #primaryReads = 0;
   #primaryReadsMax: number;
-  #known: Known;
+  /** What reads are decided by. */
+  readonly known: Known;
   /** Which start of its server each open connection leads to. */
   #incarnations = new WeakMap<object, string>();
 
@@ -100,7 +102,7 @@ export class RegionDatabase {
     const { sightings, connectionsMax } = options;
     // Half of its connections: the rest is for whoever asks for the primary and nothing else.
     this.#primaryReadsMax = Math.max(1, Math.floor(connectionsMax / 2));
-    this.#known = {
+    this.known = {
       sighting: (node) => sightings.of(node),
       history: (systemId, timeline) => sightings.history(systemId, timeline),
       isSuperseded: (at) => sightings.isSuperseded(at),
@@ -137,7 +139,7 @@ export class RegionDatabase {
           budgetMs,
           primaryHasRoom: this.#primaryReads < this.#primaryReadsMax,
         },
-        this.#known,
+        this.known,
         now(),
       );
       visit.passedOver = placed.passedOver;
@@ -200,16 +202,10 @@ export class RegionDatabase {
           after: {
             ask: standsAt,
             tell: (stood) => {
-              const timeline = stood.timeline ?? at.timeline;
-              const lsn = lsnFromPostgres(stood.lsn);
-              witness.saw({
-                systemId: at.systemId,
-                timeline,
-                lsn,
-                onReplica: seen.role === 'replica',
-              });
-              if (timeline === at.timeline) {
-                this.#options.sightings.advance(node, incarnation, lsn);
+              const shown = shownBy(seen, stood);
+              witness.saw(shown);
+              if (shown.timeline === at.timeline) {
+                this.#options.sightings.advance(node, incarnation, shown.lsn);
               }
             },
           },
@@ -284,6 +280,31 @@ export class RegionDatabase {
     if (isAhead(floor, acknowledged.at)) throw new Refusal(this.#ahead(acknowledged.at, witness));
   }
 
+  /**
+   * Where the primary's log stands now: at or above all that a copy abroad can have shown before.
+   * @throws Refusal when the primary does not answer in time.
+   */
+  async present(visit: Visit): Promise<Seen> {
+    const primary = this.#primary();
+    if (primary === undefined) throw new Refusal(this.#unavailable(visit));
+    const { node } = primary;
+    try {
+      const timeoutMs = Math.min(PROOF_MS_MAX, visit.deadlineMs - this.#options.now());
+      return await this.on(
+        node,
+        'router',
+        async (sql, incarnation) => {
+          const shown = shownBy(primary, await standsAt(sql));
+          this.#options.sightings.advance(node, incarnation, shown.lsn);
+          return { ...shown, onReplica: true };
+        },
+        timeoutMs,
+      );
+    } catch (error) {
+      throw refusalOf(error, 'read');
+    }
+  }
+
   /** Whether a commit on this node, begun after the call, is acknowledged in time. */
   confirm(node: string, timeoutMs: number): Promise<Confirmation> {
     let barrier = this.#barriers.get(node);
@@ -304,7 +325,7 @@ export class RegionDatabase {
     const { now, sightings } = this.#options;
     const sentAtMs = now();
     const seen = sightings.of(node);
-    if (seen === undefined || !this.#stall.admits(sentAtMs)) return { kind: 'not_confirmed' };
+    if (seen === undefined || !this.#stall(node).admits(sentAtMs)) return { kind: 'not_confirmed' };
     const { timeline } = seen.at;
     let incarnation = '';
     let synchronous = false;
@@ -321,9 +342,9 @@ export class RegionDatabase {
       },
       { timeoutMs: PROOF_MS_MAX, afterCommit: standsAt },
     );
-    if (outcome.kind === 'unknown') this.#stall.timedOut(now());
+    if (outcome.kind === 'unknown') this.#stall(node).timedOut(now());
     if (outcome.kind !== 'applied') return { kind: 'not_confirmed' };
-    this.#stall.acknowledged();
+    this.#stall(node).acknowledged();
     if (!synchronous) return { kind: 'not_synchronous' };
     const lsn = lsnFromPostgres(outcome.after.lsn);
     const at = { node, incarnation, at: { ...seen.at, lsn }, sentAtMs };
@@ -340,18 +361,26 @@ export class RegionDatabase {
     seen: MirrorSighting,
     query: (sql: Sql) => Promise<T>,
     relation: string,
+    witness: Pick<Witness, 'saw'>,
   ): Promise<T> {
     const timeoutMs = visit.deadlineMs - this.#options.now();
     if (timeoutMs <= 0) throw new Refusal({ kind: 'deadline-exceeded' });
     try {
-      return await this.#pool(seen.node, 'abroad').run(
-        async (sql, connection) => {
+      const local = this.#options.sightings.of(seen.node);
+      return await this.#pool(seen.node, 'abroad').run<T, StandsAt>(
+        async (sql, connection, own) => {
           const incarnation =
-            this.#incarnations.get(connection) ?? (await this.#greet(sql, connection));
+            this.#incarnations.get(connection) ?? (await this.#greet(own, connection));
           if (incarnation !== seen.incarnation) throw new NotReached('restarted');
           return query(sql);
         },
-        { timeoutMs },
+        {
+          timeoutMs,
+          ...(visit.level.kind !== 'eventual' &&
+            local !== undefined && {
+              after: { ask: standsAt, tell: (stood) => witness.saw(shownBy(local, stood)) },
+            }),
+        },
       );
     } catch (error) {
       const objection = objectionTo(error);
@@ -404,7 +433,7 @@ export class RegionDatabase {
       throw new Refusal(this.#refusal(visit));
     }
     visit.decision = { kind: 'serve', node, rung: 'primary' };
-    if (!this.#stall.admits(now())) {
+    if (!this.#stall(node).admits(now())) {
       throw new Refusal({
         kind: 'write-not-applied',
         why: 'The primary acknowledges no commit now',
@@ -424,7 +453,7 @@ export class RegionDatabase {
     );
     switch (outcome.kind) {
       case 'applied':
-        this.#stall.acknowledged();
+        this.#stall(node).acknowledged();
         visit.stalenessMs = 0;
         {
           const lsn = lsnFromPostgres(outcome.after.lsn);
@@ -434,14 +463,14 @@ export class RegionDatabase {
         }
         return outcome.value;
       case 'applied_without_after':
-        this.#stall.acknowledged();
+        this.#stall(node).acknowledged();
         // Without a position no floor can promise that this write will be read.
         throw new Refusal({ kind: 'write-outcome-unknown' });
       case 'not_applied':
         if (isUnreachable(outcome.failure)) sightings.forget(node);
         throw new Refusal(failureOf(outcome.failure, 'write'));
       case 'unknown':
-        if (outcome.failure.kind !== 'ended-by-handler') this.#stall.timedOut(now());
+        if (outcome.failure.kind !== 'ended-by-handler') this.#stall(node).timedOut(now());
         throw new Refusal({ kind: 'write-outcome-unknown' });
     }
   }
@@ -487,7 +516,7 @@ export class RegionDatabase {
         budgetMs: 0,
         primaryHasRoom: true,
       },
-      this.#known,
+      this.known,
       this.#options.now(),
     );
     return placed.kind === 'serve' ? placed.node : undefined;
@@ -536,6 +565,15 @@ export class RegionDatabase {
     return undefined;
   }
 
+  #stall(node: string): StallGuard {
+    let stall = this.#stalls.get(node);
+    if (stall === undefined) {
+      stall = new StallGuard();
+      this.#stalls.set(node, stall);
+    }
+    return stall;
+  }
+
   /** Destroys every socket to this node: what is at its other end is not what it was. */
   leave(node: string, why: string): void {
     for (const [name, pool] of this.#pools) {
@@ -544,6 +582,7 @@ export class RegionDatabase {
       pool.destroy(why);
     }
     this.#barriers.delete(node);
+    this.#stalls.delete(node);
   }
 
   /** Asks a new connection, once, which start of the server it leads to. */
@@ -661,6 +700,16 @@ async function standsAt(sql: Sql): Promise<StandsAt> {
   >`select lsn::text as lsn, timeline from domicile.stands_at()`.then();
   if (row === undefined) throw new Error('stands_at() returned no row');
   return row;
+}
+
+/** What a node showed, by what it said of itself in the statement after it. */
+function shownBy({ at, role }: Sighting, { lsn, timeline }: StandsAt): Seen {
+  return {
+    systemId: at.systemId,
+    timeline: timeline ?? at.timeline,
+    lsn: lsnFromPostgres(lsn),
+    onReplica: role === 'replica',
+  };
 }
 
 /** Whether the session claims to have seen what this timeline has not written yet. */

@@ -5,7 +5,7 @@
  * while the request runs. When the response is ready, it becomes the `Domicile-*` headers, in one
  * place, so that every answer carries them: a refusal and a 404 as much as a read.
  */
-import { type Level, SESSION } from '../policies/consistency.ts';
+import { type Level, levelText, SESSION } from '../policies/consistency.ts';
 import type { PassedOver, Rung } from '../policies/place-read.ts';
 import type { Placed } from '../policies/placement.ts';
 import { NO_SESSION, type Session } from '../policies/session.ts';
@@ -23,6 +23,7 @@ export type Decision =
   /** The answer needed no data: an unknown route, a health check. */
   | { kind: 'answer' };
 
+export const CONSISTENCY_HEADER = 'domicile-consistency';
 export const SESSION_HEADER = 'domicile-session';
 export const SESSION_COOKIE = 'domicile-session';
 
@@ -32,6 +33,7 @@ const OWN_FIELDS: ReadonlySet<string> = new Set([
   'domicile-decision',
   'domicile-home',
   'domicile-policy',
+  CONSISTENCY_HEADER,
   'domicile-staleness-ms',
   'server-timing',
 ]);
@@ -152,6 +154,8 @@ export class Visit {
     fields.push(['domicile-policy', this.policy.field]);
     const home = relayed('domicile-home') ?? this.home;
     if (home !== undefined) fields.push(['domicile-home', home]);
+    const level = relayed(CONSISTENCY_HEADER) ?? this.#level();
+    if (level !== undefined) fields.push([CONSISTENCY_HEADER, level]);
     const staleness =
       relayed('domicile-staleness-ms') ??
       (this.stalenessMs === undefined ? undefined : String(Math.ceil(this.stalenessMs)));
@@ -163,6 +167,11 @@ export class Visit {
     return this.decision.kind === 'serve' ? `${this.region}/${this.decision.node}` : this.region;
   }
 
+  /** The level that was kept; undefined where nothing was read or written. */
+  #level(): string | undefined {
+    return this.decision.kind === 'serve' ? levelText(this.level) : undefined;
+  }
+
   /** One member of the `Domicile-Decision` list, in the syntax of RFC 9651 structured fields. */
   #decision(): string {
     const { decision } = this;
@@ -171,7 +180,7 @@ export class Visit {
       case 'serve':
         return `serve;node=${decision.node};rung=${decision.rung}${passed}`;
       case 'forward':
-        return `forward;to=${decision.to}`;
+        return `forward;to=${decision.to}${passed}`;
       case 'redirect':
         return `redirect;to=${decision.to}`;
       case 'refuse':
