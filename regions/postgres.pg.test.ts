@@ -741,6 +741,109 @@ describe('a handler that has returned', () => {
   });
 });
 
+describe('a question that follows each statement', () => {
+  /** Counts how often it was asked, and what the counter says when it is answered. */
+  function followed() {
+    const told: number[] = [];
+    const asked: number[] = [];
+    const after = {
+      ask: (own: Sql) => {
+        asked.push(asked.length + 1);
+        return own<{ n: number }[]>`select count(*)::int as n from notes`.then(
+          ([row]) => row?.n ?? -1,
+        );
+      },
+      tell: (n: number) => void told.push(n),
+    };
+    return { told, asked, after };
+  }
+
+  test('is answered after it, once, with what it changed', async () => {
+    const { told, after } = followed();
+    await open().run((sql) => sql`insert into notes values (1)`, { ...LIMITS, after });
+    expect(told).toEqual([1]);
+  });
+
+  test('is heard before the run resolves, and only its last answer', async () => {
+    const { told, asked, after } = followed();
+    const value = await open().run(
+      async (sql) => {
+        await sql`insert into notes values (1)`;
+        await sql`insert into notes values (2)`;
+        return 'done';
+      },
+      { ...LIMITS, after },
+    );
+    expect([value, told, asked.length]).toEqual(['done', [2], 2]);
+  });
+
+  test('does not follow what the router asks for itself, nor a run without statements', async () => {
+    const { told, asked, after } = followed();
+    const pool = open();
+    await pool.run(
+      async (sql, _connection, own) => {
+        await own`select set_config('application_name', 'victim', false)`;
+        await own`select 1`;
+        await sql`select 1`;
+      },
+      { ...LIMITS, after },
+    );
+    await pool.run(async () => 'nothing', { ...LIMITS, after });
+    expect([told, asked.length]).toEqual([[0], 1]);
+  });
+
+  test('leaves in the packet of its statement', async () => {
+    const pool = await warm();
+    const { told, after } = followed();
+    const read = () => pool.run((sql) => sql`select 1`, { ...LIMITS, after });
+    await read();
+    // Both are prepared by now, so one packet is all there is to send.
+    const packets: string[] = [];
+    wire.onSent = (text) => packets.push(text) > 0;
+    await read();
+    wire.onSent = undefined;
+    expect(told).toEqual([0, 0]);
+    expect(packets.length).toBe(1);
+  });
+
+  test('does not hide a forgotten await', async () => {
+    const { told, after } = followed();
+    const forgetful = open().run(
+      async (sql) => {
+        void sql`insert into notes select 1 from pg_sleep(0.05)`.then(() => {});
+      },
+      { ...LIMITS, after },
+    );
+    await expect(forgetful).rejects.toThrow(/an await is missing/);
+    expect(told).toEqual([]);
+  });
+
+  test('that cannot be answered fails the run, and a failed statement fails it first', async () => {
+    const pool = open();
+    const broken = pool.run((sql) => sql`select 1`, {
+      ...LIMITS,
+      after: { ask: (own) => own`select 1 / 0`.then(), tell: () => {} },
+    });
+    expect(await failureOf(broken)).toMatchObject({ sqlstate: '22012' });
+    const { told, after } = followed();
+    const failing = pool.run((sql) => sql`select no_such_column`, { ...LIMITS, after });
+    expect(await failureOf(failing)).toMatchObject({ sqlstate: '42703' });
+    expect(told).toEqual([]);
+    await pool.run((sql) => sql`select 1`, LIMITS);
+    expect(uncaught).toEqual([]);
+  });
+
+  test('is lost with its connection, as the read is', async () => {
+    const pool = await warm();
+    const { told, after } = followed();
+    const dying = failureOf(pool.run((sql) => sql`select pg_sleep(5)`, { ...LIMITS, after }));
+    await until(() => runs('select pg_sleep(5)'));
+    await killVictims();
+    expect((await dying).kind).toMatch(/connection-lost|rejected/);
+    expect(told).toEqual([]);
+  });
+});
+
 describe('a transaction', () => {
   const insert = (id: number) => async (sql: Sql) => {
     await sql`insert into notes values (${id})`;
