@@ -7,9 +7,12 @@
 import { parseArgs } from 'node:util';
 import { measureEnforcement } from './enforcement.ts';
 import { measureForward } from './forward.ts';
+import { measureLadder } from './ladder.ts';
 import { inWorld } from './measured-world.ts';
 import { measureMemory } from './memory.ts';
 import { measureOverhead, overheadTable } from './overhead.ts';
+
+import { measureStrong } from './strong.ts';
 
 const report = (line: string) => void process.stderr.write(`${line}\n`);
 
@@ -45,6 +48,11 @@ const measurements: Record<string, () => Promise<unknown>> = {
   enforcement: () =>
     inWorld({ wan: false, ...options }, (bench) =>
       measureEnforcement(bench, { rounds: rounds(5), seconds }),
+    ),
+  ladder: () => inWorld({ wan: false, ...options }, (bench) => measureLadder(bench, { seconds })),
+  strong: () =>
+    inWorld({ wan: false, ...options }, (bench) =>
+      measureStrong(bench, { rounds: rounds(5), seconds }),
     ),
   memory: () => inWorld({ wan: false, ...options }, measureMemory),
 };
