@@ -13,6 +13,7 @@ import type { Policy } from '../policies/policy.ts';
 import type { RegionId } from '../regions/catalogue.ts';
 import { DatabaseError, type Sql, verbatim } from '../regions/postgres.ts';
 import { ApplyLock, type Holder } from './apply-lock.ts';
+import { awaitSlot, CONFIRM_MS_MAX, untilTrue } from './await-slot.ts';
 import { type Effects, measureEffects } from './data-effects.ts';
 import { eraseBytes } from './erase-bytes.ts';
 import { observeWorld, sha256, type WorldView } from './observe-world.ts';
@@ -52,9 +53,6 @@ export type Failed = { cluster: ClusterName; step: string; why: string };
 const ROUNDS_MAX = 4;
 /** A table's first copy takes its time. */
 export const COPY_MS_MAX = 600_000;
-/** A subscriber that is alive confirms within a second. */
-const CONFIRM_MS_MAX = 60_000;
-const LOOK_EVERY_MS = 50;
 /** DDL that waits for one long transaction makes everybody behind it wait, so it waits in turns. */
 const LOCK_MS_MAX = 2_000;
 const LOCK_TURNS_MAX = 15;
@@ -207,7 +205,7 @@ class Application {
       case 'drop slot':
         return this.#dropSlot(cluster, action.slot, action.replica);
       case 'await slot':
-        return this.#awaitSlot(cluster, action.slot);
+        return awaitSlot(this.#session, cluster, action.slot, this.#options.signal);
       case 'follow':
         if (action.empty.length > 0) await this.#transaction(cluster, action.empty);
         return this.#lone(
@@ -292,30 +290,17 @@ class Application {
       await sql`select pg_drop_replication_slot(${slot})`;
       return true;
     };
-    await this.#until(`slot ${slot} of ${server} stays in use`, CONFIRM_MS_MAX, () =>
-      this.#session.node(server).run(drop, { timeoutMs: STATEMENT_MS_MAX }),
-    );
-  }
-
-  async #awaitSlot(cluster: ClusterName, slot: string): Promise<void> {
-    const target = await this.#session.on(cluster, async (sql) => {
-      const [row] = await sql<{ at: string }[]>`select pg_current_wal_flush_lsn()::text as at`;
-      return row?.at ?? '';
-    });
-    const why = `the reader of slot ${slot} of ${cluster} does not confirm what was sent. Is it running? If its log says that a target relation does not exist, it was sent what it has no table for: then "mirrors refill" lets it begin anew`;
-    await this.#until(why, CONFIRM_MS_MAX, () =>
-      this.#session.on(cluster, async (sql) => {
-        const [found] = await sql<{ there: boolean }[]>`
-          select confirmed_flush_lsn >= ${target}::pg_lsn as there
-          from pg_replication_slots where slot_name = ${slot}`;
-        return found === undefined || found.there;
-      }),
+    await untilTrue(
+      `slot ${slot} of ${server} stays in use`,
+      CONFIRM_MS_MAX,
+      this.#options.signal,
+      () => this.#session.node(server).run(drop, { timeoutMs: STATEMENT_MS_MAX }),
     );
   }
 
   async #awaitCopies(cluster: ClusterName, subscription: string): Promise<void> {
     const why = `subscription ${subscription} of ${cluster} has not copied all its tables; the log of ${cluster} says why`;
-    await this.#until(why, COPY_MS_MAX, () =>
+    await untilTrue(why, COPY_MS_MAX, this.#options.signal, () =>
       this.#session.on(cluster, async (sql) => {
         const rows = await sql`
           select from pg_subscription s join pg_subscription_rel r on r.srsubid = s.oid
@@ -352,14 +337,6 @@ class Application {
             effective = excluded.effective, applied_by = excluded.applied_by, recorded_at = now()
           where p.in_force_at is null`;
     });
-  }
-
-  async #until(why: string, limitMs: number, is: () => Promise<boolean>): Promise<void> {
-    const deadline = performance.now() + limitMs;
-    while (!(await is())) {
-      if (performance.now() > deadline) throw new OperatorError(`${why} (after ${limitMs} ms)`);
-      await pause(LOOK_EVERY_MS, undefined, this.#abortable());
-    }
   }
 
   #abortable(): { signal?: AbortSignal } {

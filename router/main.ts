@@ -163,6 +163,11 @@ function operatorName(): string {
     return `uid ${process.getuid?.()}`;
   }
 }
+const asStarted = [
+  '--policy <file>',
+  'the residency policy (default: the one the world was started with)',
+] as const;
+const by = ['--by <name>', 'who applies it, for the record (default: who you are here)'] as const;
 const json = ['--json', 'answer in one line of JSON'] as const;
 const root = ['--root <folder>', 'where the world keeps its data', ROOT] as const;
 
@@ -171,7 +176,7 @@ policy
   .description(
     'say what this policy would change in the running world: status 0 nothing, 2 something',
   )
-  .option('--policy <file>', 'the residency policy (default: the one the world was started with)')
+  .option(...asStarted)
   .option('--out <file>', 'write the plan to a file, for an apply of exactly this plan')
   .option(...root)
   .option(...json)
@@ -182,9 +187,9 @@ policy
 policy
   .command('apply')
   .description('bring the running world to what this policy wants, narrowing before widening')
-  .option('--policy <file>', 'the residency policy (default: the one the world was started with)')
+  .option(...asStarted)
   .option('--plan <file>', 'apply this plan only, and refuse when it has gone stale')
-  .option('--by <name>', 'who applies it, for the record (default: who you are here)')
+  .option(...by)
   .option(...root)
   .option(...json)
   .action(async (options) => {
@@ -201,7 +206,7 @@ schema
   .description(
     'rehearse new scripts and say what they change, and where: status 0 nothing, 2 something',
   )
-  .option('--policy <file>', 'the residency policy (default: the one the world was started with)')
+  .option(...asStarted)
   .option(...root)
   .option(...json)
   .action(async (options) =>
@@ -211,8 +216,8 @@ schema
 schema
   .command('apply')
   .description('run new scripts in all regions, then apply the policy, without stopping a copy')
-  .option('--policy <file>', 'the residency policy (default: the one the world was started with)')
-  .option('--by <name>', 'who applies it, for the record (default: who you are here)')
+  .option(...asStarted)
+  .option(...by)
   .option(...root)
   .option(...json)
   .action(async (options) => {

@@ -37,6 +37,7 @@ import {
   type Failed,
   versionRefusals,
 } from './apply-plan.ts';
+import { awaitSlot } from './await-slot.ts';
 import { strandedSubjects } from './data-effects.ts';
 import { observeAppSchema, observeCluster } from './observe-cluster.ts';
 import { recordedVersions } from './observe-world.ts';
@@ -69,10 +70,6 @@ export type Preparation = {
   found: ReadonlyMap<ClusterName, ClusterState>;
   steps: RollOut;
 };
-
-/** Like an apply's: a subscriber that is alive confirms within a second. */
-const CONFIRM_MS_MAX = 60_000;
-const LOOK_EVERY_MS = 50;
 
 /** What a roll-out would do. Changes nothing. */
 export async function prepare(
@@ -272,8 +269,9 @@ class RollingOut {
       }
     });
     for (const { name, peers } of airlocks) {
-      await this.#awaitSlot(home, subscriptionHome(name));
-      for (const peer of peers) await this.#awaitSlot(name, publicationTo(peer));
+      await awaitSlot(this.#session, home, subscriptionHome(name), this.#options.signal);
+      for (const peer of peers)
+        await awaitSlot(this.#session, name, publicationTo(peer), this.#options.signal);
     }
   }
 
@@ -348,7 +346,7 @@ class RollingOut {
         return line.columns?.every((column) => there.includes(column)) === true;
       });
       if (lines.length === 0) continue;
-      await this.#awaitSlot(owner, subscriptionHome(name));
+      await awaitSlot(this.#session, owner, subscriptionHome(name), this.#options.signal);
       const words = lines.map(({ table }) => table).join(', ');
       await this.#at(name, `let all columns of ${words} pass through ${name}`, () =>
         this.#session.transaction(name, async (sql) => {
@@ -379,7 +377,8 @@ class RollingOut {
       );
     }
     for (const { name } of airlocks) {
-      if (again.length > 0) await this.#awaitSlot(owner, subscriptionHome(name));
+      if (again.length > 0)
+        await awaitSlot(this.#session, owner, subscriptionHome(name), this.#options.signal);
       await this.#requireValues(owner, name, tables);
     }
   }
@@ -406,30 +405,6 @@ class RollingOut {
           await sql(verbatim(`alter table app.${table.name} ${changes}`));
         }),
       );
-    }
-  }
-
-  /** Whoever reads this slot has everything that was written before now. */
-  async #awaitSlot(cluster: ClusterName, slot: string): Promise<void> {
-    const target = await this.#session.on(cluster, async (sql) => {
-      const [row] = await sql<{ at: string }[]>`select pg_current_wal_insert_lsn()::text as at`;
-      return row?.at ?? '';
-    });
-    const deadline = performance.now() + CONFIRM_MS_MAX;
-    for (;;) {
-      const rows = await this.#session.on(
-        cluster,
-        (sql) => sql`
-          select from pg_replication_slots
-          where slot_name = ${slot} and confirmed_flush_lsn < ${target}::pg_lsn`,
-      );
-      if (rows.length === 0) return;
-      if (performance.now() > deadline) {
-        throw new OperatorError(
-          `the reader of slot ${slot} of ${cluster} does not confirm what was sent; is it running? (after ${CONFIRM_MS_MAX} ms)`,
-        );
-      }
-      await pause(LOOK_EVERY_MS, undefined, this.#abortable());
     }
   }
 
