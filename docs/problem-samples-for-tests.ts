@@ -33,9 +33,18 @@ export const SAMPLES: Samples = {
   },
   'unknown-subject': { kind: 'unknown-subject' },
   'subject-exists': { kind: 'subject-exists', home: 'eu' },
-  'session-token-malformed': { kind: 'session-token-malformed', why: 'not base64url' },
-  'session-token-forged': { kind: 'session-token-forged' },
+  'session-token-malformed': {
+    kind: 'session-token-malformed',
+    why: 'not base64url',
+    which: undefined,
+  },
+  'session-token-forged': { kind: 'session-token-forged', which: 'Token 2 of the header' },
   'session-token-foreign': { kind: 'session-token-foreign' },
+  'session-tokens-of-two-subjects': { kind: 'session-tokens-of-two-subjects' },
+  'session-tokens-too-many': {
+    kind: 'session-tokens-too-many',
+    why: '65 tokens came; at most 64 are taken. The answer carries one that covers them',
+  },
   'session-floor-unmet': {
     kind: 'session-floor-unmet',
     region: 'eu',

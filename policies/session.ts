@@ -7,7 +7,14 @@
  */
 
 import type { RegionId } from '../regions/catalogue.ts';
-import { type Floor, mergeFloors, NO_FLOOR, type Seen, sameHistory } from './standing.ts';
+import {
+  boundFloor,
+  type Floor,
+  mergeFloors,
+  NO_FLOOR,
+  type Seen,
+  sameHistory,
+} from './standing.ts';
 
 export type Session = {
   /** Directory key of the subject; undefined while the session has only touched reference data. */
@@ -54,6 +61,19 @@ export function raise(session: Session, region: RegionId, seen: Seen): Session {
     return goOnFrom(session, region, settled);
   }
   return goOnFrom(session, region, seen);
+}
+
+/**
+ * The same session, after `region` has shown something without a look at the floor: whatever it had
+ * seen before counts as it did. Returns itself if it knew.
+ */
+export function alsoSaw(session: Session, region: RegionId, seen: Seen): Session {
+  const floor = floorOf(session, region);
+  const known = floor.find((one) => sameHistory(one, seen));
+  if (known !== undefined && known.lsn >= seen.lsn && (known.onReplica || !seen.onReplica)) {
+    return session;
+  }
+  return { ...session, floors: new Map(session.floors).set(region, mergeFloors(floor, [seen])) };
 }
 
 /** The same session with nothing left of what it had seen of this region but this. */
@@ -103,6 +123,29 @@ export function merge(a: Session, b: Session): Session | undefined {
   }
   const { subject, home, epoch } = laterBinding(a, b);
   return { subject, home, epoch, floors, seenThrough };
+}
+
+/** The same session as it may travel: no floor is easier to reach, and each has an end. */
+export function bounded(session: Session): Session {
+  const floors = new Map<RegionId, Floor>();
+  let changed = false;
+  for (const [region, floor] of session.floors) {
+    const kept = boundFloor(floor);
+    floors.set(region, kept);
+    changed ||= kept !== floor;
+  }
+  return changed ? { ...session, floors } : session;
+}
+
+/** Every region that a session says something about. */
+export function regionsOf({ home, floors, seenThrough }: Session): Set<RegionId> {
+  const regions = new Set<RegionId>(floors.keys());
+  if (home !== undefined) regions.add(home);
+  for (const [home, through] of seenThrough) {
+    regions.add(home);
+    if (through !== SEVERAL) regions.add(through);
+  }
+  return regions;
 }
 
 /** Of two bindings of one subject the one with more moves is the present one. */

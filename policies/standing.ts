@@ -24,6 +24,12 @@ export type Seen = Position & {
 
 export const NO_FLOOR: Floor = [];
 
+/** More histories than the promotions of one region that anybody waits for with one session. */
+export const POSITIONS_MAX = 4;
+
+/** PostgreSQL counts timelines from 1, so this one is nobody's ancestor: what stands on it is lost. */
+export const NO_TIMELINE = 0;
+
 /** From best to worst: of several positions the worst counts. */
 const STANDINGS = [
   'reached',
@@ -75,6 +81,22 @@ export function mergeFloors(a: Floor, b: Floor): Floor {
     else merged[at] = both(known, seen);
   }
   return merged.sort(byHistory);
+}
+
+/**
+ * The same floor in at most `POSITIONS_MAX` positions, and never easier to reach. The newest timelines
+ * stay as they are; the older ones become one position that counts as lost.
+ */
+export function boundFloor(floor: Floor): Floor {
+  if (floor.length <= POSITIONS_MAX) return floor;
+  const [first] = floor;
+  const last = floor.at(-1);
+  if (first === undefined || last === undefined) return floor;
+  // Of two clusters no copy is: it stands to them as it does to all.
+  if (first.systemId !== last.systemId) return [first, last];
+  const at = 1 - POSITIONS_MAX;
+  const folded = floor.slice(0, at).reduce(both);
+  return [{ ...folded, timeline: NO_TIMELINE }, ...floor.slice(at)];
 }
 
 /** The higher one, and on a replica if either was: what lies below it may have been seen there. */

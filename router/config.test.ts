@@ -40,9 +40,35 @@ test('all complaints come at once, and no secret is repeated', () => {
   });
 });
 
+test.each([
+  ['the same key twice', [1, 2, 1], 'has the same key twice'],
+  ['four keys', [1, 2, 3, 4], 'has 4 keys, at most 3 are taken'],
+  ['no key', [], 'has 0 bytes, at least 32 are needed'],
+])('a list of session keys with %s is refused', (_what, bytes, complaint) => {
+  const list = bytes.map((byte) => Buffer.alloc(32, byte).toString('base64url')).join(',');
+  const reading = readConfig({ ...sound, DOMICILE_SESSION_KEYS: list });
+  expect(reading).toEqual({
+    complaints: [expect.stringMatching(`^DOMICILE_SESSION_KEYS {2}${complaint}: `)],
+  });
+});
+
+test('cookies are for encrypted connections as it is said', () => {
+  for (const word of ['auto', 'on', 'off']) {
+    expect(readConfig({ ...sound, DOMICILE_COOKIE_SECURE: word })).toMatchObject({
+      config: { cookieSecure: word },
+    });
+  }
+  expect(readConfig(sound)).toMatchObject({ config: { cookieSecure: 'auto' } });
+  expect(readConfig({ ...sound, DOMICILE_COOKIE_SECURE: 'yes' })).toEqual({
+    complaints: [
+      expect.stringMatching(/^DOMICILE_COOKIE_SECURE {2}"yes" is none of auto, on, off: /),
+    ],
+  });
+});
+
 test('every setting is in the help with its default', () => {
   expect(settingsHelp()).toContain(
     'DOMICILE_BUDGET_MS  time in which a request must be answered (2000)',
   );
-  expect(settingsHelp().split('\n').length).toBe(13);
+  expect(settingsHelp().split('\n').length).toBe(14);
 });

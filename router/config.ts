@@ -6,7 +6,7 @@
  * from here and from nowhere else.
  */
 import { nearest } from '../regions/yaml-suggestion.ts';
-import { DEFAULT_LIMITS, type EdgeLimits } from './edge.ts';
+import { type CookieSecure, DEFAULT_LIMITS, type EdgeLimits } from './edge.ts';
 
 export type EdgeConfig = {
   databasePassword: string;
@@ -15,6 +15,7 @@ export type EdgeConfig = {
   directoryKey: Uint8Array;
   subjectKey: Uint8Array;
   limits: EdgeLimits;
+  cookieSecure: CookieSecure;
 };
 
 export type ConfigReading = { config: EdgeConfig } | { complaints: string[] };
@@ -24,6 +25,9 @@ type Environment = Readonly<Record<string, string | undefined>>;
 const KEY_BYTES_MIN = 32;
 /** PostgreSQL holds the key as the two pads of an HMAC, which are one block long. */
 const SUBJECT_KEY_BYTES_MAX = 64;
+
+/** One that signs, one that is on its way in, one on its way out: each costs a MAC for a new token. */
+const SESSION_KEYS_MAX = 3;
 
 class Complaint extends Error {}
 
@@ -36,7 +40,7 @@ const SETTINGS = {
   ),
   DOMICILE_SESSION_KEYS: setting(
     'keys of session tokens, base64url, comma-separated: the first signs, all verify',
-    (text) => text.split(',').map((one) => key(one)),
+    sessionKeys,
   ),
   DOMICILE_HOP_KEY: setting('key of requests between edges, base64url', (text) => key(text)),
   DOMICILE_DIRECTORY_KEY: setting('key of the hashes in the directory, base64url', (text) =>
@@ -85,6 +89,11 @@ const SETTINGS = {
     'how often each node is looked at',
     whole('milliseconds', 10, 10_000),
     DEFAULT_LIMITS.lookEveryMs,
+  ),
+  DOMICILE_COOKIE_SECURE: setting(
+    'whether session cookies have the attribute Secure; auto: unless the client asks this machine itself over plain http',
+    oneOf('auto', 'on', 'off'),
+    'auto',
   ),
 };
 
@@ -136,6 +145,7 @@ export function readConfig(environment: Environment): ConfigReading {
         directoryEntriesMax: read.DOMICILE_DIRECTORY_ENTRIES_MAX,
         lookEveryMs: read.DOMICILE_LOOK_EVERY_MS,
       },
+      cookieSecure: read.DOMICILE_COOKIE_SECURE,
     },
   };
 }
@@ -169,6 +179,24 @@ function key(text: string, bytesMax = Number.POSITIVE_INFINITY): Uint8Array {
     throw new Complaint(`has ${bytes.length} bytes, at most ${bytesMax} are taken`);
   }
   return bytes;
+}
+
+/** A key that is there twice was meant to be another one. */
+function sessionKeys(text: string): Uint8Array[] {
+  const words = text.split(',');
+  if (new Set(words).size < words.length) throw new Complaint('has the same key twice');
+  if (words.length > SESSION_KEYS_MAX) {
+    throw new Complaint(`has ${words.length} keys, at most ${SESSION_KEYS_MAX} are taken`);
+  }
+  return words.map((one) => key(one));
+}
+
+function oneOf<const T extends string>(...words: T[]): (text: string) => T {
+  return (text) => {
+    const word = words.find((one) => one === text);
+    if (word !== undefined) return word;
+    throw new Complaint(`${JSON.stringify(text)} is none of ${words.join(', ')}`);
+  };
 }
 
 function whole(unit: string, min: number, max: number): (text: string) => number {

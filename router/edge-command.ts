@@ -69,6 +69,7 @@ export async function startEdge(command: EdgeCommand, outside: Outside): Promise
     directoryKey: config.directoryKey,
     subjectKey: config.subjectKey,
     limits: config.limits,
+    cookieSecure: config.cookieSecure,
     now: outside.now,
     log: outside.log,
     drawId: () => uuid8(outside.wallClock(), randomBytes(10)),

@@ -14,6 +14,7 @@ import { HTTPException } from 'hono/http-exception';
 import { z } from 'zod';
 import type { RegionId } from '../regions/catalogue.ts';
 import { formatLsn } from '../regions/position.ts';
+import { cookieFields, isLoopback, SESSION_HEADER } from './carried-session.ts';
 import { type Domicile, lockBody } from './domicile.ts';
 import { type Edge, type NodeEnv, targetOf } from './edge.ts';
 import { holdBodies, leaveBody } from './held-body.ts';
@@ -22,7 +23,7 @@ import { hopContent } from './peers.ts';
 import type { PolicyInForce } from './policy-in-force.ts';
 import { problem, Refusal } from './problem.ts';
 import { limitedBody } from './request-body.ts';
-import { DecideAnew, SESSION_COOKIE, SESSION_HEADER, Visit } from './visit.ts';
+import { DecideAnew, Visit } from './visit.ts';
 
 export type EdgeServerOptions = {
   edge: Edge;
@@ -39,6 +40,12 @@ const BETWEEN_EDGES = '/.domicile/';
 
 /** Idle connections of peers (30 s) and of load balancers (usually 60 s) end on their side first. */
 const KEEP_ALIVE_MS = 65_000;
+
+/**
+ * A browser that ran hundreds of requests at once may come with as many cookies. Node's own limit of
+ * half of this would turn it away for good, before an edge can take them back.
+ */
+const HEADER_BYTES_MAX = 32 * 1024;
 
 /** Every method that Node's parser lets in, because a forwarded request is read whole. */
 const WITH_BODY = ALL_METHODS.filter((method) => method !== 'GET' && method !== 'HEAD');
@@ -98,12 +105,13 @@ export function edgeFetch({ edge, app, hopKey, log }: EdgeServerOptions): EdgeFe
     if (hopHeader !== null) {
       const arrived = await arrival(request, hopHeader, guard, edge.limits.bodyBytesMax);
       if (arrived instanceof Refusal)
-        return stamp(refuse(visit, arrived), visit, edge, env.outgoing);
+        return stamp(refuse(visit, arrived), visit, edge, request.url, env.outgoing);
       const budgetMs = Math.min(edge.limits.budgetMs, arrived.budgetMs);
       const policy = await policyFor(edge, arrived);
       visit = new Visit(edge.here, policy, nowMs, nowMs + budgetMs, arrived.from);
       const refusal = otherPolicy(arrived, visit);
-      if (refusal !== undefined) return stamp(refuse(visit, refusal), visit, edge, env.outgoing);
+      if (refusal !== undefined)
+        return stamp(refuse(visit, refusal), visit, edge, request.url, env.outgoing);
       entering = arrived.request;
     }
     let response = await root.fetch(entering, { edge, visit, ...env });
@@ -120,7 +128,7 @@ export function edgeFetch({ edge, app, hopKey, log }: EdgeServerOptions): EdgeFe
     if (visit.lockedBody !== undefined && incoming !== undefined && outgoing !== undefined) {
       leaveBody(incoming, outgoing);
     }
-    return stamp(response, visit, edge, outgoing);
+    return stamp(response, visit, edge, request.url, outgoing);
   };
 }
 
@@ -128,7 +136,12 @@ export function edgeFetch({ edge, app, hopKey, log }: EdgeServerOptions): EdgeFe
 export function listen(fetch: EdgeFetch, hostname: string, port: number): Promise<Server> {
   return new Promise((resolve, reject) => {
     const server = serve(
-      { fetch: fetch as Parameters<typeof serve>[0]['fetch'], hostname, port },
+      {
+        fetch: fetch as Parameters<typeof serve>[0]['fetch'],
+        hostname,
+        port,
+        serverOptions: { maxHeaderSize: HEADER_BYTES_MAX },
+      },
       () => resolve(server as Server),
     );
     server.once('error', reject);
@@ -280,6 +293,7 @@ function stamp(
   response: Response,
   visit: Visit,
   edge: Edge,
+  url: string,
   outgoing: ServerResponse | undefined,
 ): Response {
   const set = (name: string, value: string) => {
@@ -288,13 +302,16 @@ function stamp(
   };
   for (const [name, value] of visit.fields(edge.now())) set(name, value);
   const session = visit.sessionToTell();
-  if (session !== undefined) {
-    const token = edge.tokens.seal(session);
-    set(SESSION_HEADER, token);
-    response.headers.append(
-      'set-cookie',
-      `${SESSION_COOKIE}=${token}; Path=/; HttpOnly; SameSite=Lax`,
-    );
+  const sealed = session === undefined ? undefined : edge.tokens.seal(session);
+  if (sealed !== undefined) set(SESSION_HEADER, sealed);
+  // Cookies are between the client and the edge that it talks to: another one does not see how.
+  if (visit.hopFrom === undefined) {
+    const { cookieSecure } = edge;
+    const secure = cookieSecure === 'on' || (cookieSecure === 'auto' && !isLoopback(url));
+    const token = sealed ?? visit.tokenFromHome;
+    for (const field of cookieFields(visit.cookies, token, secure)) {
+      response.headers.append('set-cookie', field);
+    }
   }
   if (outgoing !== undefined) outgoing.setHeader('cache-control', 'private, no-store');
   else if (!response.headers.has('cache-control')) set('cache-control', 'private, no-store');

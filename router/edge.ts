@@ -19,6 +19,7 @@ import type { Catalogue, RegionId } from '../regions/catalogue.ts';
 import { peersNearestFirst } from '../regions/catalogue.ts';
 import type { Fragment, Sql } from '../regions/postgres.ts';
 import { Sightings } from '../regions/sighting.ts';
+import { carriedSession, SESSION_HEADER } from './carried-session.ts';
 import { type Ballot, claimId, type Electorate, release } from './claims.ts';
 import { Directory, type Entry } from './directory.ts';
 import { type Data, type Domicile, isRead, type Newcomer } from './domicile.ts';
@@ -35,7 +36,7 @@ import { isAboutResidency, Receipts, routeForReceipt } from './receipts.ts';
 import { RegionDatabase } from './region-database.ts';
 import { SessionTokens } from './session-token.ts';
 import { SubjectTokens } from './subject-token.ts';
-import { type Anew, DecideAnew, SESSION_COOKIE, SESSION_HEADER, type Visit } from './visit.ts';
+import { type Anew, DecideAnew, type Visit } from './visit.ts';
 import { lookAt, originOf, Watch } from './watch.ts';
 
 type Ctx = Context<Domicile>;
@@ -72,7 +73,11 @@ export type EdgeOptions = {
   /** One line for each thing an operator must know. */
   log: (line: Record<string, unknown>) => void;
   limits: EdgeLimits;
+  cookieSecure: CookieSecure;
 };
+
+/** Whether session cookies are for encrypted connections only; `auto`: unless on this machine. */
+export type CookieSecure = 'auto' | 'on' | 'off';
 
 export type EdgeLimits = {
   /** Time in which a request must be answered, hop included. */
@@ -113,6 +118,7 @@ export class Edge {
   readonly now: () => number;
   readonly directory: Directory;
   readonly tokens: SessionTokens;
+  readonly cookieSecure: CookieSecure;
   readonly sightings = new Sightings();
   readonly database: RegionDatabase;
   readonly peers: Peers;
@@ -144,6 +150,7 @@ export class Edge {
     this.now = now;
     this.drawId = options.drawId;
     this.tokens = new SessionTokens(options.sessionKeys);
+    this.cookieSecure = options.cookieSecure;
     this.#subjectTokens = new SubjectTokens(options.subjectKey);
     this.database = new RegionDatabase({
       region,
@@ -201,15 +208,18 @@ export class Edge {
 
   /** Reads the caller's session once; a token that cannot be read is refused, not ignored. */
   openSession(visit: Visit, c: Ctx): Session {
-    if (visit.token !== undefined) return visit.session;
-    const token = c.req.header(SESSION_HEADER) ?? cookieOf(c.req.header('cookie'));
-    if (token === undefined) return visit.session;
-    visit.token = token;
-    const opened = this.tokens.open(token);
-    if (opened.kind !== 'session') throw new Refusal(opened);
-    visit.session = opened.session;
-    visit.sessionBefore = opened.session;
-    return opened.session;
+    if (visit.sessionBefore !== undefined) return visit.session;
+    const { session, retell, cookies, failure } = carriedSession(
+      c.req.header(SESSION_HEADER),
+      c.req.header('cookie'),
+      this.tokens,
+    );
+    visit.session = session;
+    visit.sessionBefore = session;
+    visit.retell = retell;
+    visit.cookies = cookies;
+    if (failure !== undefined) throw new Refusal(failure);
+    return session;
   }
 
   /**
@@ -614,12 +624,6 @@ function redirectAnswer(asked: string | undefined): 'location' | 'problem' {
     kind: 'invalid-request',
     complaints: [{ path: 'Domicile-Redirect', message }],
   });
-}
-
-const COOKIE = new RegExp(`(?:^|;\\s*)${SESSION_COOKIE}=([^;]*)`);
-
-function cookieOf(header: string | undefined): string | undefined {
-  return header === undefined ? undefined : COOKIE.exec(header)?.[1];
 }
 
 /** The pattern of the route that serves, or would have served, the request. */

@@ -6,8 +6,8 @@
  */
 
 import type { Context } from 'hono';
-import { floorOf, goOnFrom, raise, seenAtHome, seeThrough } from '../policies/session.ts';
-import { mergeFloors, type Seen } from '../policies/standing.ts';
+import { alsoSaw, floorOf, goOnFrom, raise, seenAtHome, seeThrough } from '../policies/session.ts';
+import type { Seen } from '../policies/standing.ts';
 import type { RegionId } from '../regions/catalogue.ts';
 import type { Sql } from '../regions/postgres.ts';
 import type { MirrorSighting } from '../regions/sighting.ts';
@@ -42,8 +42,11 @@ export class HomeData implements Data {
     const startedAtMs = edge.now();
     await this.#meetCopies();
     const floor = floorOf(visit.session, edge.here);
-    const value = await edge.database.read(visit, floor, query, this.witness);
-    if (visit.level.kind === 'session') visit.session = seenAtHome(visit.session, edge.here);
+    // Of the levels only this one has compared the floor with what it shows.
+    const isSession = visit.level.kind === 'session';
+    const witness = isSession ? this.witness : this.bystander;
+    const value = await edge.database.read(visit, floor, query, witness);
+    if (isSession) visit.session = seenAtHome(visit.session, edge.here);
     visit.timed('sql', edge.now() - startedAtMs);
     return value;
   }
@@ -67,12 +70,15 @@ export class HomeData implements Data {
   async #meetCopies(): Promise<void> {
     const { edge, visit } = this;
     if (visit.level.kind !== 'session' || !visit.session.seenThrough.has(edge.here)) return;
-    const floor = mergeFloors(floorOf(visit.session, edge.here), [
-      await edge.database.present(visit),
-    ]);
-    const floors = new Map(visit.session.floors).set(edge.here, floor);
-    visit.session = { ...visit.session, floors };
+    visit.session = alsoSaw(visit.session, edge.here, await edge.database.present(visit));
   }
+
+  protected bystander: Witness = {
+    saw: (seen) => {
+      this.visit.session = alsoSaw(this.visit.session, this.edge.here, seen);
+    },
+    goesOnFrom: (seen) => this.witness.goesOnFrom(seen),
+  };
 
   protected witness: Witness = {
     saw: (seen) => {
@@ -168,7 +174,8 @@ export class AbroadData implements Data {
     saw: (shown: Seen): void => {
       const { here } = this.#edge;
       const visit = this.#visit;
-      visit.session = seeThrough(raise(visit.session, here, shown), this.#copy.home, here);
+      // Whether the copy may be shown was asked of the home's floor, and seldom of this region's.
+      visit.session = seeThrough(alsoSaw(visit.session, here, shown), this.#copy.home, here);
     },
   };
 

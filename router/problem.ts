@@ -29,9 +29,11 @@ export type Failure =
   | { kind: 'home-not-yours-to-choose'; asked: RegionId; home: RegionId; rule: string }
   | { kind: 'unknown-subject' }
   | { kind: 'subject-exists'; home: RegionId }
-  | { kind: 'session-token-malformed'; why: string }
-  | { kind: 'session-token-forged' }
+  | { kind: 'session-token-malformed'; why: string; which: WhichToken }
+  | { kind: 'session-token-forged'; which: WhichToken }
   | { kind: 'session-token-foreign' }
+  | { kind: 'session-tokens-of-two-subjects' }
+  | { kind: 'session-tokens-too-many'; why: string }
   | { kind: 'session-floor-unmet'; region: RegionId; passedOver: readonly PassedOver[] }
   | { kind: 'session-guarantee-lost'; region: RegionId; lost: readonly LostPosition[] }
   | { kind: 'session-of-other-cluster'; region: RegionId }
@@ -63,6 +65,9 @@ export type Failure =
 
 /** What a session had seen of a timeline that ended earlier; `kept` undefined: it led nowhere. */
 export type LostPosition = { timeline: number; seen: Lsn; kept: Lsn | undefined };
+
+/** In words, where several came. */
+export type WhichToken = string | undefined;
 
 export type RegionPolicy = { region: RegionId; version: number };
 
@@ -196,14 +201,14 @@ function describe(failure: Failure): Description {
       return {
         status: 400,
         title: 'The session token is not one',
-        detail: `${failure.why}. Send it as it was received, or leave it out and lose its guarantees.`,
+        detail: `${whichText(failure.which)}${failure.why}. Send it as it was received, or leave it out and lose its guarantees.`,
         retry: 'after-change',
       };
     case 'session-token-forged':
       return {
         status: 401,
         title: 'The session token was not issued here',
-        detail: 'Its signature fits no live key. Leave it out to begin a new session.',
+        detail: `${whichText(failure.which)}Its signature fits no live key. Leave it out to begin a new session.`,
         retry: 'after-change',
       };
     case 'session-token-foreign':
@@ -211,6 +216,21 @@ function describe(failure: Failure): Description {
         status: 403,
         title: 'The session token is of another subject',
         detail: 'A token serves only the subject that it was issued for.',
+        retry: 'after-change',
+      };
+    case 'session-tokens-of-two-subjects':
+      return {
+        status: 403,
+        title: 'The session tokens are of two subjects',
+        detail:
+          'Tokens that come together are merged into one session, and a session is of one subject.',
+        retry: 'after-change',
+      };
+    case 'session-tokens-too-many':
+      return {
+        status: 400,
+        title: 'Too many session tokens came with the request',
+        detail: `${failure.why}.`,
         retry: 'after-change',
       };
     case 'session-floor-unmet':
@@ -451,6 +471,10 @@ function describe(failure: Failure): Description {
         retry: 'same-key-only',
       };
   }
+}
+
+function whichText(which: WhichToken): string {
+  return which === undefined ? '' : `${which}: `;
 }
 
 function lossText(lost: readonly LostPosition[]): string {

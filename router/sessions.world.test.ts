@@ -20,6 +20,7 @@ import {
   type TestDomicile,
   tokenOf,
   type Where,
+  whileReplayRests as whileNodeRests,
   withRegion,
 } from './world-for-tests.ts';
 
@@ -93,20 +94,8 @@ async function healthOf(edge: string, node: string): Promise<NodeHealth | undefi
 }
 
 /** The replica of eu shows nothing new while `use` runs. */
-async function whileReplayRests<T>(use: () => Promise<T>): Promise<T> {
-  await domicile.sql('eu-b', (sql) => sql`select pg_wal_replay_pause()`);
-  try {
-    await eventually('replay rests', async () => {
-      const [row] = await domicile.sql(
-        'eu-b',
-        (sql) => sql`select pg_get_wal_replay_pause_state() as state`,
-      );
-      return row?.state === 'paused';
-    });
-    return await use();
-  } finally {
-    await domicile.sql('eu-b', (sql) => sql`select pg_wal_replay_resume()`);
-  }
+function whileReplayRests<T>(use: () => Promise<T>): Promise<T> {
+  return whileNodeRests(domicile, 'eu-b', use);
 }
 
 const WAL_PAGE_BYTES = 8_192n;
@@ -344,35 +333,6 @@ describe('a session reads what it wrote', () => {
 });
 
 describe('the token', () => {
-  test('works as a cookie as it does as a header', async () => {
-    const shopper = await Shopper.at('eu');
-    await whileReplayRests(async () => {
-      const written = await shopper.change('us');
-      const cookie = written.headers['set-cookie']?.[0] ?? '';
-      expect(cookie).toBe(`domicile-session=${shopper.token}; Path=/; HttpOnly; SameSite=Lax`);
-      const [pair = ''] = cookie.split(';');
-      for (const edge of REGIONS) {
-        const headers = { cookie: `theme=dark; ${pair}; lang=de` };
-        const read = await domicile.call(edge, 'GET', shopper.path, { headers });
-        expect([read.status, read.json.version]).toEqual([200, shopper.seen]);
-        expect(servedBy(read)).toBe('eu/eu-a');
-      }
-    });
-  });
-
-  test('in the header wins over the one in the cookie', async () => {
-    const [ann, bob] = [await Shopper.at('eu'), await Shopper.at('eu')];
-    const read = (header: Shopper, cookie: Shopper, edge: string) =>
-      domicile.call(edge, 'GET', `/users/${ann.id}`, {
-        token: header.token,
-        headers: { cookie: `domicile-session=${cookie.token}` },
-      });
-    for (const edge of ['eu', 'asia']) {
-      expect((await read(ann, bob, edge)).status).toBe(200);
-      expect((await read(bob, ann, edge)).status).toBe(403);
-    }
-  });
-
   test('of another subject is refused, for reads and writes, at every edge', async () => {
     const [ann, bob] = [await Shopper.at('eu'), await Shopper.at('asia')];
     for (const edge of REGIONS) {
@@ -402,8 +362,7 @@ describe('the token', () => {
     for (const [at, token] of altered.entries()) {
       const edge = REGIONS[at % 3] ?? 'us';
       const answer = await domicile.call(edge, 'GET', `/users/${shopper.id}`, { token });
-      // The first byte is the version.
-      expect([at, answer.status]).toEqual([at, at === 0 ? 400 : 401]);
+      expect([at, answer.status]).toEqual([at, 401]);
       expect(answer.json).toMatchObject({ retry: 'after-change' });
     }
     const [first] = altered.slice(-1);
@@ -415,7 +374,7 @@ describe('the token', () => {
     ['nothing', ' '],
     ['a word', 'hello'],
     ['not base64url', 'a+b/c='],
-    ['too long', 'A'.repeat(1_025)],
+    ['too long', 'A'.repeat(4_001)],
     ['of a later version', Buffer.alloc(64, 9).toString('base64url')],
   ])('that is %s is refused', async (_what, token) => {
     const answer = await domicile.call('us', 'GET', '/users/anybody', { token });

@@ -95,6 +95,25 @@ export function postgresUser(sent: Buffer): string | undefined {
   return /\0user\0([^\0]+)\0/.exec(sent.toString('latin1').slice(0, 1_000))?.[1];
 }
 
+/** The text of each statement that a PostgreSQL client has executed, prepared before or not. */
+export function postgresStatements(sent: Buffer): string[] {
+  const executed: string[] = [];
+  const prepared = new Map<string, string>();
+  if (sent.length < 4) return executed;
+  for (let offset = sent.readInt32BE(0); offset + 5 <= sent.length; ) {
+    const type = String.fromCharCode(sent[offset] ?? 0);
+    const length = sent.readInt32BE(offset + 1);
+    const words = sent.toString('utf8', offset + 5, offset + 1 + length).split('\0');
+    // Parse: name, text. Bind: portal, name. Query: text.
+    const [first = '', second = ''] = words;
+    if (type === 'P') prepared.set(first, second);
+    if (type === 'B') executed.push(prepared.get(second) ?? '');
+    if (type === 'Q') executed.push(first);
+    offset += 1 + length;
+  }
+  return executed;
+}
+
 /** Types of the messages that a PostgreSQL client has sent after its first one. */
 export function postgresMessages(sent: Buffer): string[] {
   const types: string[] = [];

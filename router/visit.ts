@@ -10,6 +10,7 @@ import type { PassedOver, Rung } from '../policies/place-read.ts';
 import type { Placed } from '../policies/placement.ts';
 import { NO_SESSION, type Session } from '../policies/session.ts';
 import type { RegionId } from '../regions/catalogue.ts';
+import { type CookieDuty, NEW_COOKIE, SESSION_HEADER } from './carried-session.ts';
 import type { PeerBody } from './peers.ts';
 import type { PolicyInForce } from './policy-in-force.ts';
 import type { LockedBody } from './request-body.ts';
@@ -24,8 +25,6 @@ export type Decision =
   | { kind: 'answer' };
 
 export const CONSISTENCY_HEADER = 'domicile-consistency';
-export const SESSION_HEADER = 'domicile-session';
-export const SESSION_COOKIE = 'domicile-session';
 
 /** Fields that each edge writes for itself; of a relayed answer they are combined. */
 const OWN_FIELDS: ReadonlySet<string> = new Set([
@@ -85,9 +84,13 @@ export class Visit {
   entered = '';
 
   session: Session = NO_SESSION;
-  /** The session as the client sent it, and as what word. */
-  sessionBefore: Session = NO_SESSION;
-  token: string | undefined;
+  /** The session as the client sent it; undefined until somebody asked. */
+  sessionBefore: Session | undefined;
+  /** The client holds several tokens, or one that is better replaced. */
+  retell = false;
+  cookies: CookieDuty = NEW_COOKIE;
+  /** What the home gave to the client, once its answer is being relayed. */
+  tokenFromHome: string | undefined;
 
   /** What the home edge said of itself, once its answer is being relayed. */
   #relayed = new Map<string, string>();
@@ -130,6 +133,7 @@ export class Visit {
     for (const [name, value] of headers) {
       if (OWN_FIELDS.has(name)) this.#relayed.set(name, value);
       else passed.append(name, value);
+      if (name === SESSION_HEADER) this.tokenFromHome = value;
     }
     return new Response(body, { status, headers: passed });
   }
@@ -137,10 +141,11 @@ export class Visit {
   /** The session as the client should keep it; undefined when it holds what is true already. */
   sessionToTell(): Session | undefined {
     // The home that answered a relayed request has told it already, knowing more.
-    if (this.#relayed.size > 0 || this.session === this.sessionBefore) return undefined;
+    if (this.#relayed.size > 0) return undefined;
     // A redirect has seen nothing. The client takes the token that it has to the home.
     if (this.decision.kind === 'redirect') return undefined;
-    return this.session;
+    const changed = this.session !== (this.sessionBefore ?? NO_SESSION);
+    return changed || this.retell ? this.session : undefined;
   }
 
   /** The header fields that every answer carries. */

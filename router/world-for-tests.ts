@@ -327,6 +327,27 @@ export function tablesWith(
   });
 }
 
+/** The replica shows nothing new while `use` runs. */
+export async function whileReplayRests<T>(
+  { sql }: Pick<TestDomicile, 'sql'>,
+  replica: string,
+  use: () => Promise<T>,
+): Promise<T> {
+  await sql(replica, (sql) => sql`select pg_wal_replay_pause()`);
+  try {
+    await eventually('replay rests', async () => {
+      const [row] = await sql(
+        replica,
+        (sql) => sql`select pg_get_wal_replay_pause_state() as state`,
+      );
+      return row?.state === 'paused';
+    });
+    return await use();
+  } finally {
+    await sql(replica, (sql) => sql`select pg_wal_replay_resume()`);
+  }
+}
+
 export async function flushedAt(domicile: TestDomicile, node: string): Promise<bigint> {
   const [row] = await domicile.sql(
     node,
