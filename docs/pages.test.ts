@@ -44,7 +44,7 @@ function anchors(path: string): string[] {
 }
 
 /** A dozen commands are started for their help, on a machine that may be busy. */
-const COMMANDS_MS_MAX = 60_000;
+const COMMANDS_MS_MAX = 300_000;
 
 describe('links', () => {
   test.each(pages)('of %s lead to files and headings that exist', (path) => {
@@ -147,6 +147,7 @@ describe('the README', () => {
           .filter((command) => command.startsWith('npm ') && command !== 'npm ci'),
       );
       expect(npm.size).toBeGreaterThan(8);
+      const measured = measurements();
       for (const command of npm) {
         const [, name = '', rest = ''] = /^npm (?:run )?([a-z]+)(?: -- (.+))?$/.exec(command) ?? [];
         expect(Object.keys(scripts), command).toContain(name);
@@ -157,7 +158,7 @@ describe('the README', () => {
         const words = rest.split(' ').filter((word) => /^[a-z]+$/.test(word));
         if (name === 'bench') {
           // It has no help; a wrong word makes it say what there is, without measuring anything.
-          expect(measurements(), command).toEqual(expect.arrayContaining(words));
+          expect(measured, command).toEqual(expect.arrayContaining(words));
           expect(rest.replaceAll(/--json|[a-z]+| /g, ''), command).toBe('');
           continue;
         }
