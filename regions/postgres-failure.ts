@@ -8,7 +8,8 @@
 
 export type DatabaseFailure =
   // Nothing was sent.
-  | { kind: 'pool-full' }
+  /** So many wait that one more would stand there for this long. */
+  | { kind: 'pool-full'; waitMs: number }
   | { kind: 'pool-closed'; why: string }
   | { kind: 'acquire-timeout' }
   | { kind: 'connect-failed'; code: string }
@@ -122,7 +123,7 @@ export function provesRollback(sqlstate: string): boolean {
 function sentence(failure: DatabaseFailure): string {
   switch (failure.kind) {
     case 'pool-full':
-      return 'too many callers wait for a connection';
+      return `too many callers wait for a connection: ${Math.round(failure.waitMs)} ms`;
     case 'pool-closed':
       return `the pool is closed: ${failure.why}`;
     case 'acquire-timeout':

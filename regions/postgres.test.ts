@@ -146,7 +146,7 @@ test('a role asked for in the environment is refused, for the driver would wait 
 });
 
 const EVERY_KIND: DatabaseFailure[] = [
-  { kind: 'pool-full' },
+  { kind: 'pool-full', waitMs: 10 },
   { kind: 'pool-closed', why: 'closed' },
   { kind: 'acquire-timeout' },
   { kind: 'connect-failed', code: 'ECONNREFUSED' },

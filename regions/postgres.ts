@@ -9,6 +9,7 @@
 import net from 'node:net';
 import type tls from 'node:tls';
 import postgres from 'postgres';
+import { LineDelay } from './line-delay.ts';
 import {
   codeOf,
   DatabaseError,
@@ -42,6 +43,8 @@ export type PoolOptions = {
   connectionsMax: number;
   /** Callers that may wait for a connection; one more is refused at once. */
   waitersMax: number;
+  /** How long a line that stands may make its callers wait; by default as long as they can. */
+  standingMsMax?: number;
   connectTimeoutMs: number;
   /** Server settings sent at start-up: statement_timeout, application_name and the like. */
   settings?: Readonly<Record<string, string>>;
@@ -139,6 +142,12 @@ export type PoolStats = {
   waiting: number;
   opened: number;
   discarded: number;
+  /** Callers that were turned away because of the line. */
+  refused: number;
+  /** Recent mean of the time that a connection is leased, in milliseconds. */
+  leaseMs: number;
+  /** How long one more caller would wait, in milliseconds. */
+  waitMs: number;
 };
 
 export class LeasePool {
@@ -149,8 +158,10 @@ export class LeasePool {
   readonly #waiting = new Line();
   /** Sockets not yet known to be closed; close() is over when none is left. */
   readonly #lingering = new Set<Slot>();
+  readonly #delay = new LineDelay();
   #opened = 0;
   #discarded = 0;
+  #refused = 0;
   #closedWhy: string | undefined;
   #whenEmpty: PromiseWithResolvers<void> | undefined;
 
@@ -197,7 +208,7 @@ export class LeasePool {
   destroy(why: string): void {
     this.#closedWhy ??= why;
     for (let lease = this.#waiting.first; lease !== undefined; lease = this.#waiting.first) {
-      this.#waiting.delete(lease);
+      this.#leaveLine(lease);
       lease.refuse({ kind: 'pool-closed', why: this.#closedWhy });
     }
     for (const slot of this.#lingering) slot.die('POOL_DESTROYED');
@@ -224,6 +235,9 @@ export class LeasePool {
       waiting: this.#waiting.size,
       opened: this.#opened,
       discarded: this.#discarded,
+      refused: this.#refused,
+      leaseMs: this.#delay.serviceMs,
+      waitMs: idle > 0 || this.#hasRoom() ? 0 : this.#waitMs(performance.now()),
     };
   }
 
@@ -232,12 +246,41 @@ export class LeasePool {
     const slot = why === undefined ? (this.#idle.pop() ?? this.#openSlot()) : undefined;
     if (slot !== undefined) lease.take(slot);
     else if (why !== undefined) lease.refuse({ kind: 'pool-closed', why });
-    else if (this.#waiting.size < this.#options.waitersMax) this.#waiting.add(lease);
-    else lease.refuse({ kind: 'pool-full' });
+    else this.#lineUp(lease);
+  }
+
+  /** Nobody waits in vain: who would not be served in time learns it now. */
+  #lineUp(lease: Lease): void {
+    const { waitersMax, standingMsMax = Number.POSITIVE_INFINITY } = this.#options;
+    const nowMs = performance.now();
+    const waitMs = this.#waitMs(nowMs);
+    const patienceMs = this.#delay.isStanding(nowMs)
+      ? Math.min(lease.timeoutMs, standingMsMax)
+      : lease.timeoutMs;
+    if (this.#waiting.size >= waitersMax || waitMs > patienceMs) {
+      this.#refused++;
+      lease.refuse({ kind: 'pool-full', waitMs });
+      return;
+    }
+    this.#waiting.add(lease);
+    this.#delay.waits(this.#waiting.size, nowMs);
+  }
+
+  #waitMs(nowMs: number): number {
+    return this.#delay.expectedMs(this.#waiting.size, this.#options.connectionsMax, nowMs);
+  }
+
+  #leaveLine(lease: Lease): void {
+    this.#waiting.delete(lease);
+    if (this.#waiting.size === 0) this.#delay.waits(0, 0);
+  }
+
+  #hasRoom(): boolean {
+    return this.#slots.size < this.#options.connectionsMax;
   }
 
   #openSlot(): Slot | undefined {
-    if (this.#slots.size >= this.#options.connectionsMax) return undefined;
+    if (!this.#hasRoom()) return undefined;
     const slot = new Slot(this, this.#options);
     this.#slots.add(slot);
     this.#lingering.add(slot);
@@ -264,6 +307,12 @@ export class LeasePool {
     if (next !== undefined && fresh !== undefined) this.#serve(next, fresh);
   }
 
+  /** @internal A lease that was served has ended, well or badly. */
+  cameHome(leasedAtMs: number): void {
+    const nowMs = performance.now();
+    this.#delay.cameHome(nowMs - leasedAtMs, nowMs);
+  }
+
   /** @internal */
   gone(slot: Slot): void {
     this.#lingering.delete(slot);
@@ -272,12 +321,12 @@ export class LeasePool {
 
   /** @internal */
   giveUpWaiting(lease: Lease): void {
-    this.#waiting.delete(lease);
+    this.#leaveLine(lease);
     this.#settleClose();
   }
 
   #serve(lease: Lease, slot: Slot): void {
-    this.#waiting.delete(lease);
+    this.#leaveLine(lease);
     lease.reserve(slot);
     // A handler that throws at once would otherwise hand the slot on from inside this very call.
     queueMicrotask(() => lease.begin());
@@ -431,11 +480,15 @@ abstract class Lease {
   protected firstRejection: DatabaseFailure | undefined;
   protected endedByHandler = false;
   #over = false;
+  readonly timeoutMs: number;
   readonly #pool: LeasePool;
   readonly #timer: NodeJS.Timeout;
+  /** Since when it has had a connection. */
+  #leasedAtMs = 0;
 
   constructor(pool: LeasePool, timeoutMs: number) {
     this.#pool = pool;
+    this.timeoutMs = timeoutMs;
     this.#timer = setTimeout(expire, timeoutMs, this);
   }
 
@@ -458,6 +511,7 @@ abstract class Lease {
   reserve(slot: Slot): void {
     this.slot = slot;
     slot.lease = this;
+    this.#leasedAtMs = performance.now();
   }
 
   refuse(failure: DatabaseFailure): void {
@@ -635,6 +689,7 @@ abstract class Lease {
     const slot = this.slot as Slot;
     if (slot.lease !== this) return;
     slot.lease = undefined;
+    this.#pool.cameHome(this.#leasedAtMs);
     if (slot.dead) return;
     if (slot.changed) slot.die('SESSION_CHANGED');
     else this.#pool.giveBack(slot);
