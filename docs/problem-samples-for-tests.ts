@@ -95,7 +95,11 @@ export const SAMPLES: Samples = {
     why: 'The primary acknowledges no commit now',
   },
   'deadline-exceeded': { kind: 'deadline-exceeded' },
-  overloaded: { kind: 'overloaded' },
+  overloaded: {
+    kind: 'overloaded',
+    where: { kind: 'node', region: 'eu', node: 'eu-b' },
+    retryAfterMs: 340,
+  },
   conflict: { kind: 'conflict', constraint: 'users_pkey' },
   'constraint-violated': { kind: 'constraint-violated', constraint: 'orders_total_cents_check' },
   'hop-refused': { kind: 'hop-refused', why: 'the signature does not fit the request' },

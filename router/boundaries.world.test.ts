@@ -787,7 +787,9 @@ describe('when the edge of eu is gone', () => {
     const placed = await domicile.call('us', 'POST', '/users', { body: newUser('DE') });
     expect(problemOf(placed)).toEqual([503, 'home-unreachable', 'safe']);
     await domicile.world.startEdge('edge-eu');
-    expect((await domicile.call('us', 'GET', `/users/${users.eu}`)).status).toBe(200);
+    await eventually('us has found it back', async () => {
+      return (await domicile.call('us', 'GET', `/users/${users.eu}`)).status === 200;
+    });
     expect((await domicile.call('us', 'GET', `/users/${newId('nobody')}`)).status).toBe(404);
   });
 });

@@ -70,5 +70,5 @@ test('every setting is in the help with its default', () => {
   expect(settingsHelp()).toContain(
     'DOMICILE_BUDGET_MS  time in which a request must be answered (2000)',
   );
-  expect(settingsHelp().split('\n').length).toBe(14);
+  expect(settingsHelp().split('\n').length).toBe(17);
 });

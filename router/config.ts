@@ -80,6 +80,21 @@ const SETTINGS = {
     whole('requests', 1, 1_000_000),
     DEFAULT_LIMITS.waitersMax,
   ),
+  DOMICILE_REQUESTS_MAX: setting(
+    'requests of clients under way at once, and as many of other edges; half may be abroad',
+    whole('requests', 1, 1_000_000),
+    DEFAULT_LIMITS.requestsMax,
+  ),
+  DOMICILE_HELD_BYTES_MAX: setting(
+    'bytes of bodies held at once for clients, for other edges, and for each other region',
+    whole('bytes', 1, 64 * 1024 * 1024 * 1024),
+    DEFAULT_LIMITS.heldBytesMax,
+  ),
+  DOMICILE_QUEUE_MS_MAX: setting(
+    'the delay by a standing queue from which on requests are turned away',
+    whole('milliseconds', 1, 60_000),
+    DEFAULT_LIMITS.queueMsMax,
+  ),
   DOMICILE_DIRECTORY_ENTRIES_MAX: setting(
     'subjects whose home is remembered',
     whole('subjects', 1, 100_000_000),
@@ -142,6 +157,9 @@ export function readConfig(environment: Environment): ConfigReading {
         replicaWaitMs: read.DOMICILE_REPLICA_WAIT_MS,
         connectionsMax: read.DOMICILE_CONNECTIONS_MAX,
         waitersMax: read.DOMICILE_WAITERS_MAX,
+        requestsMax: read.DOMICILE_REQUESTS_MAX,
+        heldBytesMax: read.DOMICILE_HELD_BYTES_MAX,
+        queueMsMax: read.DOMICILE_QUEUE_MS_MAX,
         directoryEntriesMax: read.DOMICILE_DIRECTORY_ENTRIES_MAX,
         lookEveryMs: read.DOMICILE_LOOK_EVERY_MS,
       },

@@ -80,7 +80,7 @@ export async function startEdge(command: EdgeCommand, outside: Outside): Promise
   await edge.start();
   const fetch = edgeFetch({ edge, app: app.app, hopKey, log: outside.log });
   try {
-    const server = await listen(fetch, address.host, address.port);
+    const server = await listen(fetch, address.host, address.port, config.limits.budgetMs);
     const stop = async () => {
       const closed = new Promise<void>((done) => server.close(() => done()));
       server.closeIdleConnections();

@@ -18,11 +18,12 @@ import { cookieFields, isLoopback, SESSION_HEADER } from './carried-session.ts';
 import { type Domicile, lockBody } from './domicile.ts';
 import { type Edge, type NodeEnv, targetOf } from './edge.ts';
 import { holdBodies, leaveBody } from './held-body.ts';
-import { HOP_HEADER, HopGuard, type HopPolicy, isSafe } from './hop.ts';
+import { HopGuard, type HopPolicy, isSafe } from './hop.ts';
 import { hopContent } from './peers.ts';
 import type { PolicyInForce } from './policy-in-force.ts';
 import { problem, Refusal } from './problem.ts';
 import { limitedBody } from './request-body.ts';
+import { BETWEEN_EDGES, Stay } from './stay.ts';
 import { DecideAnew, Visit } from './visit.ts';
 
 export type EdgeServerOptions = {
@@ -35,9 +36,6 @@ export type EdgeServerOptions = {
 
 export type EdgeFetch = (request: Request, env?: NodeEnv) => Promise<Response>;
 
-/** Where edges ask each other; everything else belongs to the app. */
-const BETWEEN_EDGES = '/.domicile/';
-
 /** Idle connections of peers (30 s) and of load balancers (usually 60 s) end on their side first. */
 const KEEP_ALIVE_MS = 65_000;
 
@@ -46,6 +44,9 @@ const KEEP_ALIVE_MS = 65_000;
  * half of this would turn it away for good, before an edge can take them back.
  */
 const HEADER_BYTES_MAX = 32 * 1024;
+
+/** How often Node looks for clients that take too long to send their request. */
+const SLOW_CLIENTS_EVERY_MS = 500;
 
 /** Every method that Node's parser lets in, because a forwarded request is read whole. */
 const WITH_BODY = ALL_METHODS.filter((method) => method !== 'GET' && method !== 'HEAD');
@@ -96,19 +97,45 @@ export function edgeFetch({ edge, app, hopKey, log }: EdgeServerOptions): EdgeFe
     return refuse(c.env.visit, new Refusal({ kind: 'internal' }));
   });
 
-  return async function fetch(request, env = {}) {
+  function firstVisit(): Visit {
     const nowMs = edge.now();
-    const inForce = edge.policies.current;
-    let visit = new Visit(edge.here, inForce, nowMs, nowMs + edge.limits.budgetMs, undefined);
+    const { budgetMs } = edge.limits;
+    return new Visit(edge.here, edge.policies.current, nowMs, nowMs + budgetMs, undefined);
+  }
+
+  return async function fetch(request, env = {}) {
+    const stay = new Stay(edge, request);
+    const visit = firstVisit();
+    const full = stay.begin();
+    if (full !== undefined)
+      return stamp(refuse(visit, full), visit, edge, request.url, env.outgoing);
+    try {
+      return await handle(request, env, visit, stay);
+    } finally {
+      stay.end();
+    }
+  };
+
+  async function handle(
+    request: Request,
+    env: NodeEnv,
+    first: Visit,
+    stay: Stay,
+  ): Promise<Response> {
+    let visit = first;
     let entering = request;
-    const hopHeader = request.headers.get(HOP_HEADER);
+    const { hopHeader } = stay;
     if (hopHeader !== null) {
       const arrived = await arrival(request, hopHeader, guard, edge.limits.bodyBytesMax);
       if (arrived instanceof Refusal)
         return stamp(refuse(visit, arrived), visit, edge, request.url, env.outgoing);
+      const full = stay.proven();
+      if (full !== undefined)
+        return stamp(refuse(visit, full), visit, edge, request.url, env.outgoing);
       const budgetMs = Math.min(edge.limits.budgetMs, arrived.budgetMs);
       const policy = await policyFor(edge, arrived);
-      visit = new Visit(edge.here, policy, nowMs, nowMs + budgetMs, arrived.from);
+      const { arrivedAtMs } = first;
+      visit = new Visit(edge.here, policy, arrivedAtMs, arrivedAtMs + budgetMs, arrived.from);
       const refusal = otherPolicy(arrived, visit);
       if (refusal !== undefined)
         return stamp(refuse(visit, refusal), visit, edge, request.url, env.outgoing);
@@ -129,18 +156,31 @@ export function edgeFetch({ edge, app, hopKey, log }: EdgeServerOptions): EdgeFe
       leaveBody(incoming, outgoing);
     }
     return stamp(response, visit, edge, request.url, outgoing);
-  };
+  }
 }
 
-/** Serves until `close`; resolves once the port is bound. Rejects when it cannot be. */
-export function listen(fetch: EdgeFetch, hostname: string, port: number): Promise<Server> {
+/**
+ * Serves until `close`; resolves once the port is bound. Rejects when it cannot be. A client has
+ * `requestMsMax` to send its request, or it would keep a place for as long as it likes.
+ */
+export function listen(
+  fetch: EdgeFetch,
+  hostname: string,
+  port: number,
+  requestMsMax: number,
+): Promise<Server> {
   return new Promise((resolve, reject) => {
     const server = serve(
       {
         fetch: fetch as Parameters<typeof serve>[0]['fetch'],
         hostname,
         port,
-        serverOptions: { maxHeaderSize: HEADER_BYTES_MAX },
+        serverOptions: {
+          maxHeaderSize: HEADER_BYTES_MAX,
+          headersTimeout: requestMsMax,
+          requestTimeout: requestMsMax,
+          connectionsCheckingInterval: SLOW_CLIENTS_EVERY_MS,
+        },
       },
       () => resolve(server as Server),
     );
@@ -178,6 +218,8 @@ function betweenEdges(edge: Edge): Hono<Domicile> {
         nodes,
         mirrors,
         pools,
+        admission: edge.admission.stats(),
+        peers: edge.peers.stats(),
       });
     })
     .use('*', async (c, next) => {

@@ -19,14 +19,15 @@ import type { Catalogue, RegionId } from '../regions/catalogue.ts';
 import { peersNearestFirst } from '../regions/catalogue.ts';
 import type { Fragment, Sql } from '../regions/postgres.ts';
 import { Sightings } from '../regions/sighting.ts';
+import { Admission } from './admission.ts';
 import { carriedSession, SESSION_HEADER } from './carried-session.ts';
 import { type Ballot, claimId, type Electorate, release } from './claims.ts';
 import { Directory, type Entry } from './directory.ts';
 import { type Data, type Domicile, isRead, type Newcomer } from './domicile.ts';
 import { AbroadData, type Claim, type Copy, HomeData, NewcomerData } from './handler-data.ts';
-import { leaveBody } from './held-body.ts';
+import { announcedBytes, leaveBody } from './held-body.ts';
 import { HOP_HEADER, type HopPolicy, isSafe } from './hop.ts';
-import { type PeerAnswer, Peers } from './peers.ts';
+import { type Passage, type PeerAnswer, Peers } from './peers.ts';
 import { PolicyFeed } from './policy-feed.ts';
 import { policyFromField } from './policy-in-force.ts';
 import { type PolicyRecord, recordAt } from './policy-record.ts';
@@ -34,7 +35,9 @@ import { type Failure, problem, Refusal } from './problem.ts';
 import { readPolicyText } from './read-files.ts';
 import { isAboutResidency, Receipts, routeForReceipt } from './receipts.ts';
 import { RegionDatabase } from './region-database.ts';
+import { inTime } from './request-body.ts';
 import { SessionTokens } from './session-token.ts';
+import type { Place } from './share.ts';
 import { SubjectTokens } from './subject-token.ts';
 import { type Anew, DecideAnew, type Visit } from './visit.ts';
 import { lookAt, originOf, Watch } from './watch.ts';
@@ -87,6 +90,12 @@ export type EdgeLimits = {
   replicaWaitMs: number;
   connectionsMax: number;
   waitersMax: number;
+  /** Requests of clients under way at once, and as many of other edges; half may be abroad. */
+  requestsMax: number;
+  /** Bytes of bodies held for clients, for other edges, and for each other region. */
+  heldBytesMax: number;
+  /** How long a queue that stands may make everybody wait before some are turned away. */
+  queueMsMax: number;
   directoryEntriesMax: number;
   lookEveryMs: number;
 };
@@ -100,6 +109,11 @@ export const DEFAULT_LIMITS: EdgeLimits = {
   replicaWaitMs: 50,
   connectionsMax: 16,
   waitersMax: 1_024,
+  // A thousand requests that take a tenth of a second each are more than one process can serve.
+  requestsMax: 1_024,
+  heldBytesMax: 64 * 1024 * 1024,
+  // A twentieth of the budget: bursts pass, and nobody who is let in waits for long.
+  queueMsMax: 100,
   directoryEntriesMax: 1_000_000,
   lookEveryMs: 250,
 };
@@ -122,6 +136,7 @@ export class Edge {
   readonly sightings = new Sightings();
   readonly database: RegionDatabase;
   readonly peers: Peers;
+  readonly admission: Admission;
   readonly receipts: Receipts;
   readonly drawId: () => string;
   #options: EdgeOptions;
@@ -159,6 +174,7 @@ export class Edge {
       now,
       connectionsMax: limits.connectionsMax,
       waitersMax: limits.waitersMax,
+      standingMsMax: limits.queueMsMax,
       connectTimeoutMs: limits.connectTimeoutMs,
       replicaWaitMs: limits.replicaWaitMs,
     });
@@ -177,7 +193,13 @@ export class Edge {
       hopKey: options.hopKey,
       sender: options.drawClaim(),
       connectTimeoutMs: limits.connectTimeoutMs,
+      silentMsMin: Math.min(limits.connectTimeoutMs, limits.budgetMs / 2),
+      // The other half of the clients' places is always there for those who are at home here.
+      requestsMax: Math.floor(limits.requestsMax / 2),
+      heldBytesMax: limits.heldBytesMax,
+      now,
     });
+    this.admission = new Admission(limits);
     this.receipts = new Receipts({
       onPrimary: (query, timeoutMs) => this.database.onPrimary(query, timeoutMs),
       policy: () => this.policies.current.policy,
@@ -198,9 +220,11 @@ export class Edge {
   async start(): Promise<void> {
     await this.#watch.start();
     this.receipts.start();
+    this.admission.start(this.now);
   }
 
   async stop(): Promise<void> {
+    this.admission.stop();
     await this.receipts.stop();
     await this.#watch.stop();
     await Promise.all([this.peers.close(), this.database.close()]);
@@ -409,12 +433,22 @@ export class Edge {
     visit.decision = { kind: 'forward', to: home };
     const { method } = c.req;
     const safe = isSafe(method);
-    const body = safe ? undefined : new Uint8Array(await c.req.arrayBuffer());
+    const { bodyBytesMax } = this.limits;
+    const bytes = safe ? 0 : announcedBytes((name) => c.req.header(name), bodyBytesMax);
+    const place = placeAbroad(home, this.peers.enter(home, 'request', bytes));
+    let body: Uint8Array | undefined;
+    try {
+      const leftMs = visit.deadlineMs - this.now();
+      body = safe ? undefined : new Uint8Array(await inTime(c.req.arrayBuffer(), leftMs));
+    } catch (error) {
+      place.leave(this.now());
+      throw error;
+    }
     const headers = headersOf(c);
     // A trace that began at the client goes on; otherwise it begins here.
     headers.traceparent ??= this.#options.drawTraceParent();
     const startedAtMs = this.now();
-    const answer = await this.peers.send(home, {
+    const answer = await this.peers.send(home, place, {
       method,
       target: targetOf(c.req.url),
       headers,
@@ -565,11 +599,14 @@ export class Edge {
     budgetMs: number,
     body?: unknown,
   ): Promise<{ status: number; body: unknown }> {
-    const answer = await this.peers.send(peer, {
+    const payload = body === undefined ? undefined : new TextEncoder().encode(JSON.stringify(body));
+    const passage = this.peers.enter(peer, 'question', payload?.length ?? 0);
+    if (passage.kind !== 'free') throw new Error(`peer ${peer}: ${passage.kind}`);
+    const answer = await this.peers.send(peer, passage.place, {
       method,
       target,
       headers: { 'content-type': 'application/json' },
-      body: body === undefined ? undefined : new TextEncoder().encode(JSON.stringify(body)),
+      body: payload,
       budgetMs,
       // Directory and claims know homes, not policies.
       policy: undefined,
@@ -597,6 +634,22 @@ export class Edge {
 
   #questionMs(visit: Visit): number {
     return Math.min(QUESTION_MS_MAX, visit.deadlineMs - this.now());
+  }
+}
+
+/** @throws Refusal when the request is not even tried. */
+function placeAbroad(home: RegionId, passage: Passage): Place {
+  switch (passage.kind) {
+    case 'free':
+      return passage.place;
+    case 'full':
+      throw new Refusal({
+        kind: 'overloaded',
+        where: { kind: 'region', region: home },
+        retryAfterMs: passage.retryAfterMs,
+      });
+    case 'dark':
+      throw new Refusal({ kind: 'home-unreachable', home, retryAfterMs: passage.retryAfterMs });
   }
 }
 

@@ -52,6 +52,16 @@ export function leaveBody(incoming: IncomingMessage, outgoing: ServerResponse): 
   };
 }
 
+/** How long the body may become, as far as its header fields tell: at most what is taken of any. */
+export function announcedBytes(
+  header: (name: string) => string | null | undefined,
+  bytesMax: number,
+): number {
+  if ((header('transfer-encoding') ?? null) !== null) return bytesMax;
+  const length = Number(header('content-length') ?? 0);
+  return length <= bytesMax ? length : bytesMax;
+}
+
 /** RFC 9112 section 6.3: a request without these two fields has no body. */
 export function announcesBody(headers: {
   'content-length'?: string | undefined;

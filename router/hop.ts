@@ -62,6 +62,11 @@ export function signHop(hop: Hop, content: HopContent, key: KeyObject): string {
   return `${fields};${mac(fields, content, key).toString('base64url')}`;
 }
 
+/** Who says to have sent it. Nothing is checked. */
+export function senderOf(header: string): string | undefined {
+  return header.split(';')[3];
+}
+
 export class HopGuard {
   #here: RegionId;
   #key: KeyObject;

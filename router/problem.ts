@@ -42,14 +42,15 @@ export type Failure =
   | { kind: 'primary-unconfirmed'; region: RegionId; passedOver: readonly PassedOver[] }
   | { kind: 'strong-unprovable' }
   | { kind: 'unknown-consistency'; why: string }
-  | { kind: 'home-unreachable'; home: RegionId }
+  /** `retryAfterMs` when the home was not even tried, because it has not answered lately. */
+  | { kind: 'home-unreachable'; home: RegionId; retryAfterMs?: number }
   | { kind: 'home-unknown'; silent: readonly RegionId[] }
   | { kind: 'claim-undecided'; silent: readonly RegionId[] }
   | { kind: 'region-unavailable'; region: RegionId; passedOver: readonly PassedOver[] }
   | { kind: 'write-outcome-unknown' }
   | { kind: 'write-not-applied'; why: string }
   | { kind: 'deadline-exceeded' }
-  | { kind: 'overloaded' }
+  | { kind: 'overloaded'; where: Bottleneck; retryAfterMs: number }
   | { kind: 'conflict'; constraint: string | undefined }
   | { kind: 'constraint-violated'; constraint: string | undefined }
   | { kind: 'hop-refused'; why: string }
@@ -68,6 +69,13 @@ export type LostPosition = { timeline: number; seen: Lsn; kept: Lsn | undefined 
 
 /** In words, where several came. */
 export type WhichToken = string | undefined;
+
+/** Where so many wait that one more would only wait in vain. */
+export type Bottleneck =
+  | { kind: 'edge'; region: RegionId }
+  | { kind: 'node'; region: RegionId; node: string }
+  /** The way there: the region itself may be well. */
+  | { kind: 'region'; region: RegionId };
 
 export type RegionPolicy = { region: RegionId; version: number };
 
@@ -90,10 +98,15 @@ export function problem(failure: Failure): Response {
     // An answer about a person is nobody's to keep, a refusal included.
     'cache-control': 'private, no-store',
     ...(failure.kind === 'method-not-allowed' && { allow: failure.allowed.join(', ') }),
-    ...(failure.kind === 'overloaded' && { 'retry-after': '1' }),
+    ...('retryAfterMs' in failure && { 'retry-after': wholeSeconds(failure.retryAfterMs) }),
   };
   const body = { type: `${CATALOGUE}#${failure.kind}`, status, ...rest };
   return new Response(JSON.stringify(body), { status, headers });
+}
+
+/** Never before there is a chance: rounded up, and at least one. */
+function wholeSeconds(ms: number): string {
+  return String(Math.max(1, Math.ceil(ms / 1_000)));
 }
 
 /** Thrown through a handler to end its request with a problem. */
@@ -364,8 +377,11 @@ function describe(failure: Failure): Description {
       return {
         status: 503,
         title: 'Too many requests wait already',
-        detail: 'The request was turned away before any work was done.',
+        detail: `${bottleneckInWords(failure.where)}. The request was turned away before any work was done.`,
         retry: 'safe',
+        where: failure.where.kind,
+        region: failure.where.region,
+        ...(failure.where.kind === 'node' && { node: failure.where.node }),
       };
     case 'conflict':
       return {
@@ -485,6 +501,17 @@ function lossText(lost: readonly LostPosition[]): string {
         : `what lies between ${formatLsn(kept)} and ${formatLsn(seen)} of timeline ${timeline}`,
     )
     .join(' and ');
+}
+
+function bottleneckInWords(where: Bottleneck): string {
+  switch (where.kind) {
+    case 'edge':
+      return `An edge of "${where.region}" has as much to do as it can do in time`;
+    case 'node':
+      return `Too many wait for a connection to "${where.node}" in "${where.region}"`;
+    case 'region':
+      return `As many requests are on their way to "${where.region}" as may be`;
+  }
 }
 
 function list(regions: readonly RegionId[]): string {

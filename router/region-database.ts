@@ -24,7 +24,7 @@ import { formatLsn, lsnFromPostgres, type Position } from '../regions/position.t
 import { DatabaseError, type DatabaseFailure, LeasePool, type Sql } from '../regions/postgres.ts';
 import type { MirrorSighting, Sighting, Sightings } from '../regions/sighting.ts';
 import { Barrier, type Confirmation } from './barrier.ts';
-import { type Failure, Refusal } from './problem.ts';
+import { type Bottleneck, type Failure, Refusal } from './problem.ts';
 import { StallGuard } from './stall-guard.ts';
 import type { Visit } from './visit.ts';
 
@@ -49,6 +49,8 @@ export type RegionDatabaseOptions = {
   connectionsMax: number;
   /** Requests that may stand in line for a connection; about two budgets' worth of short queries. */
   waitersMax: number;
+  /** How long a line that stands may make its requests wait. */
+  standingMsMax: number;
   connectTimeoutMs: number;
   /** How long a read stands at a replica that has not reached its floor before it goes on. */
   replicaWaitMs: number;
@@ -164,7 +166,7 @@ export class RegionDatabase {
         return value;
       } catch (error) {
         const objection = objectionTo(error);
-        if (objection === undefined) throw refusalOf(error, 'read');
+        if (objection === undefined) throw refusalOf(error, 'read', this.#at(node));
         tried ??= new Map();
         tried.set(node, objection);
         if (objection === 'unreachable') sightings.forget(node);
@@ -301,7 +303,7 @@ export class RegionDatabase {
         timeoutMs,
       );
     } catch (error) {
-      throw refusalOf(error, 'read');
+      throw refusalOf(error, 'read', this.#at(node));
     }
   }
 
@@ -329,7 +331,7 @@ export class RegionDatabase {
     const { timeline } = seen.at;
     let incarnation = '';
     let synchronous = false;
-    const outcome = await this.#pool(node, 'router').transaction(
+    const outcome = await this.#pool(node, 'watch').transaction(
       async (sql) => {
         const [row] = await sql<{ incarnation: string; synchronous: boolean }[]>`
           select pg_postmaster_start_time()::text as incarnation,
@@ -388,7 +390,7 @@ export class RegionDatabase {
         if (isDenied(error) && !(await this.#mayRead(seen.node, relation, visit.deadlineMs))) {
           throw new CopyWithdrawn();
         }
-        throw refusalOf(error, 'read');
+        throw refusalOf(error, 'read', this.#at(seen.node));
       }
       if (objection === 'unreachable') this.#options.sightings.forget(seen.node);
       throw new Refusal(this.#unavailable(visit));
@@ -468,7 +470,7 @@ export class RegionDatabase {
         throw new Refusal({ kind: 'write-outcome-unknown' });
       case 'not_applied':
         if (isUnreachable(outcome.failure)) sightings.forget(node);
-        throw new Refusal(failureOf(outcome.failure, 'write'));
+        throw new Refusal(failureOf(outcome.failure, 'write', this.#at(node)));
       case 'unknown':
         if (outcome.failure.kind !== 'ended-by-handler') this.#stall(node).timedOut(now());
         throw new Refusal({ kind: 'write-outcome-unknown' });
@@ -490,14 +492,17 @@ export class RegionDatabase {
     return this.on(primary.node, 'router', query, timeoutMs);
   }
 
-  /** Runs a statement on one named node; the second argument names the server's start. */
+  /**
+   * Runs a statement on one named node; the second argument names the server's start. What keeps
+   * the sightings true stands in a line of its own, which no crowd of clients can fill.
+   */
   on<T>(
     node: string,
-    login: Login,
+    line: Login | 'watch',
     query: (sql: Sql, incarnation: string) => Promise<T>,
     timeoutMs: number,
   ): Promise<T> {
-    return this.#pool(node, login).run(
+    return this.#pool(node, line).run(
       async (sql, connection) =>
         query(sql, this.#incarnations.get(connection) ?? (await this.#greet(sql, connection))),
       { timeoutMs: Math.max(1, timeoutMs) },
@@ -530,17 +535,24 @@ export class RegionDatabase {
     await Promise.all([...this.#pools.values()].map((pool) => pool.close({ timeoutMs: 1_000 })));
   }
 
-  #pool(node: string, login: Login): LeasePool {
-    const name = `${node} ${login}`;
+  #at(node: string): Bottleneck {
+    return { kind: 'node', region: this.#options.region.id, node };
+  }
+
+  #pool(node: string, line: Login | 'watch'): LeasePool {
+    const login = line === 'watch' ? 'router' : line;
+    const name = `${node} ${line}`;
     const existing = this.#pools.get(name);
     if (existing !== undefined) return existing;
-    const { region, password, connectionsMax, waitersMax, connectTimeoutMs } = this.#options;
+    const { region, password, connectionsMax, waitersMax, standingMsMax, connectTimeoutMs } =
+      this.#options;
     const address = region.nodes.find((candidate) => candidate.name === node);
     if (address === undefined) throw new RangeError(`no node ${node} in ${region.id}`);
     const pool = new LeasePool({
       endpoint: { ...address, database: region.database, user: LOGINS[login], password },
-      connectionsMax: login === 'router' ? 4 : connectionsMax,
+      connectionsMax: line === 'watch' ? 2 : login === 'router' ? 4 : connectionsMax,
       waitersMax,
+      standingMsMax,
       connectTimeoutMs,
       settings: {
         application_name: `domicile ${login}`,
@@ -740,6 +752,8 @@ function isDenied(error: unknown): boolean {
 
 function isUnreachable(failure: DatabaseFailure): boolean {
   if (failure.kind === 'connect-failed' || failure.kind === 'connection-lost') return true;
+  // The node was left while somebody waited for a connection to it.
+  if (failure.kind === 'pool-closed') return true;
   // The server is starting, stopping or out of connections: it answered, but serves nobody.
   return (
     failure.kind === 'rejected' &&
@@ -747,16 +761,19 @@ function isUnreachable(failure: DatabaseFailure): boolean {
   );
 }
 
-function refusalOf(error: unknown, access: 'read' | 'write'): unknown {
-  return error instanceof DatabaseError ? new Refusal(failureOf(error.failure, access)) : error;
+function refusalOf(error: unknown, access: 'read' | 'write', where: Bottleneck): unknown {
+  return error instanceof DatabaseError
+    ? new Refusal(failureOf(error.failure, access, where))
+    : error;
 }
 
 /** What a database failure means to the client when it is certain that nothing was changed. */
-function failureOf(failure: DatabaseFailure, access: 'read' | 'write'): Failure {
+function failureOf(failure: DatabaseFailure, access: 'read' | 'write', where: Bottleneck): Failure {
   switch (failure.kind) {
     case 'pool-full':
+      return { kind: 'overloaded', where, retryAfterMs: failure.waitMs };
     case 'acquire-timeout':
-      return { kind: 'overloaded' };
+      return { kind: 'overloaded', where, retryAfterMs: 0 };
     case 'deadline':
       return access === 'read'
         ? { kind: 'deadline-exceeded' }

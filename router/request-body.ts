@@ -38,6 +38,16 @@ export function lockedBody(request: Request, lock: LockedBody): Request {
   });
 }
 
+/** @throws Refusal `write-not-applied` when the client takes longer to send it than is left. */
+export async function inTime<T>(body: Promise<T>, leftMs: number): Promise<T> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => {
+    const why = 'Its body was not here when the budget was used up';
+    late.reject(new Refusal({ kind: 'write-not-applied', why }));
+  }, leftMs);
+  return Promise.race([body, late.promise]).finally(() => clearTimeout(timer));
+}
+
 function withBody(request: Request, source: UnderlyingSource<Uint8Array>): Request {
   const { url, method, headers, signal } = request;
   // A stream fills itself ahead of its reader, unless there is no room.

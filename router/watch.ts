@@ -99,14 +99,16 @@ export class Watch {
     const askedAtMs = now();
     let changed = false;
     // A frozen replica keeps its connections and answers nothing: every read placed there would
-    // wait for its whole budget until the last sighting has aged.
+    // wait for its whole budget until the last sighting has aged. Those that wait are put elsewhere.
     const silent = setTimeout(() => {
-      if (sightings.of(node)?.role === 'replica') sightings.forget(node);
+      if (sightings.of(node)?.role !== 'replica') return;
+      sightings.forget(node);
+      database.leave(node, 'it does not answer');
     }, SILENT_AFTER_MS);
     try {
       await database.on(
         node,
-        'router',
+        'watch',
         async (sql, incarnation) => {
           // Pipelined, so that it costs no round trip; a node without these tables is still seen.
           const [seen, stamp] = await Promise.all([
