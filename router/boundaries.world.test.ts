@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { LeasePool } from '../regions/postgres.ts';
 import { type Hop, signHop } from './hop.ts';
+import { hopContent } from './peers.ts';
 import { edgePassword } from './provision.ts';
 import { LOGINS } from './region-database.ts';
 import { Tap } from './tap-for-tests.ts';
@@ -110,7 +111,7 @@ describe('a hop between edges', () => {
     const [hop = ''] = passed();
     expect(hop).toContain(`traceparent: ${traceparent}\r\n`);
     expect(hop).toContain('tracestate: congo=t61rcWkgMzE\r\n');
-    const budgetMs = Number(/domicile-hop: v2;us;eu;[^;]+;\d+;(\d+);/.exec(hop)?.[1]);
+    const budgetMs = Number(/domicile-hop: v3;us;eu;[^;]+;\d+;(\d+);/.exec(hop)?.[1]);
     expect(budgetMs).toBeGreaterThan(0);
     expect(budgetMs).toBeLessThanOrEqual(BUDGET_MS);
   });
@@ -161,9 +162,9 @@ describe('a hop between edges', () => {
   });
 
   test.each([
-    'v2;us;eu;somebody;1;2000;1;AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA',
-    'v2;us;eu;somebody;1;2000;1;',
-    'v2;us;eu',
+    'v3;us;eu;somebody;1;2000;1;AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA',
+    'v3;us;eu;somebody;1;2000;1;',
+    'v3;us;eu',
     'v1;us;eu;somebody;1;2000;AAAA',
     'true',
     '',
@@ -230,13 +231,13 @@ function hop(
     ...signed,
   };
   const text = call.body === undefined ? undefined : JSON.stringify(call.body);
-  const content = {
-    method,
-    target: path,
-    session: call.token,
-    cookie: undefined,
-    body: text === undefined ? undefined : Buffer.from(text),
+  const fields: Record<string, string | undefined> = {
+    'domicile-session': call.token,
+    'content-type': text === undefined ? undefined : 'application/json',
+    ...call.headers,
   };
+  const bytes = text === undefined ? undefined : Buffer.from(text);
+  const content = hopContent(method, path, (name) => fields[name], bytes);
   const header = signHop(one, content, createSecretKey(domicile.secret('hops')));
   return domicile.call(to, method, path, {
     ...call,
@@ -470,7 +471,7 @@ describe('a refusal is a problem document that says whether to try again', () =>
     ['PATCH', ''],
     ['PROPFIND', ''],
     ['QUERY', ''],
-    ['POST', 'Domicile-Hop: v2;us;eu;nobody;1;2000;1;AAAA\r\n'],
+    ['POST', 'Domicile-Hop: v3;us;eu;nobody;1;2000;1;AAAA\r\n'],
   ])('a body of %s that goes on for ever is not read to its end %s', async (method, header) => {
     const chunk = `${(65_536).toString(16)}\r\n${' '.repeat(65_536)}\r\n`;
     for (const to of REGIONS) {

@@ -306,11 +306,8 @@ async function arrival(
   }
   const { method } = request;
   const body = isSafe(method) ? undefined : new Uint8Array(await request.arrayBuffer());
-  const fields = {
-    [SESSION_HEADER]: request.headers.get(SESSION_HEADER) ?? undefined,
-    cookie: request.headers.get('cookie') ?? undefined,
-  };
-  const content = hopContent(method, targetOf(request.url), fields, body);
+  const field = (name: string) => request.headers.get(name) ?? undefined;
+  const content = hopContent(method, targetOf(request.url), field, body);
   const verdict = guard.check(header, content);
   if (verdict.kind === 'refused') return new Refusal({ kind: 'hop-refused', why: verdict.why });
   const { from, budgetMs, policy } = verdict.hop;

@@ -1,6 +1,6 @@
 import { createSecretKey, randomBytes } from 'node:crypto';
 import { expect, test } from 'vitest';
-import { type Hop, type HopContent, HopGuard, signHop } from './hop.ts';
+import { type Hop, type HopContent, HopGuard, SIGNED_FIELDS, signHop } from './hop.ts';
 
 const key = createSecretKey(randomBytes(32));
 const hop: Hop = {
@@ -14,8 +14,7 @@ const hop: Hop = {
 const content: HopContent = {
   method: 'POST',
   target: '/users/u1/orders?x=1',
-  session: 'AbC',
-  cookie: undefined,
+  fields: SIGNED_FIELDS.map((name) => (name === 'domicile-session' ? 'AbC' : undefined)),
   body: new TextEncoder().encode('{"a":1}'),
 };
 
@@ -29,8 +28,6 @@ test('a signed hop is genuine and says where it came from', () => {
 test.each<[string, Partial<HopContent>]>([
   ['method', { method: 'PUT' }],
   ['path', { target: '/users/u2/orders?x=1' }],
-  ['session', { session: 'AbD' }],
-  ['cookie', { cookie: 'domicile-session=x' }],
   ['body', { body: new TextEncoder().encode('{"a":2}') }],
   ['missing body', { body: undefined }],
 ])('a hop whose %s was altered is refused', (_what, altered) => {
@@ -39,6 +36,20 @@ test.each<[string, Partial<HopContent>]>([
     ...altered,
   });
   expect(verdict).toEqual({ kind: 'refused', why: 'the signature does not fit the request' });
+});
+
+test.each(SIGNED_FIELDS)('a hop whose %s was altered, added or moved is refused', (name) => {
+  const at = SIGNED_FIELDS.indexOf(name);
+  const signed = { ...content, fields: content.fields.with(at, 'as it was sent') };
+  const header = signHop(hop, signed, key);
+  const verdict = (fields: HopContent['fields']) =>
+    new HopGuard('eu', key).check(header, { ...signed, fields }).kind;
+  expect(verdict(signed.fields)).toBe('genuine');
+  expect(verdict(signed.fields.with(at, 'as it was not'))).toBe('refused');
+  expect(verdict(signed.fields.with(at, undefined))).toBe('refused');
+  const next = (at + 1) % SIGNED_FIELDS.length;
+  const moved = signed.fields.with(at, signed.fields[next]).with(next, signed.fields[at]);
+  expect(verdict(moved)).toBe('refused');
 });
 
 test('a longer budget than was signed is refused', () => {
@@ -75,7 +86,7 @@ test('a hop for another region is refused by name', () => {
   expect(verdict).toEqual({ kind: 'refused', why: 'signed for "eu", received in "us"' });
 });
 
-test.each(['', 'v2', 'v1;a;b;c;1;1;3;x', 'v2;a;b;c;1;1;3;x;y', ';;;;;;;;;'])(
+test.each(['', 'v3', 'v2;a;b;c;1;1;3;x', 'v3;a;b;c;1;1;3;x;y', ';;;;;;;;;'])(
   '%j is no hop',
   (header) => {
     expect(new HopGuard('eu', key).check(header, content).kind).toBe('refused');

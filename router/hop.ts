@@ -38,11 +38,29 @@ export type HopContent = {
   method: string;
   /** Path with query, as it is sent. */
   target: string;
-  /** The header fields that the receiving edge decides by, in this order. */
-  session: string | undefined;
-  cookie: string | undefined;
+  /** The values of `SIGNED_FIELDS`, in their order. */
+  fields: readonly (string | undefined)[];
   body: Uint8Array | undefined;
 };
+
+/**
+ * The header fields that decide what a request means, to the receiving edge or by HTTP itself. Other
+ * fields may be changed by what stands between two edges, and an app that decides by one of them
+ * has to protect it.
+ */
+export const SIGNED_FIELDS = [
+  'domicile-session',
+  'cookie',
+  'authorization',
+  'idempotency-key',
+  'if-match',
+  'if-none-match',
+  'if-modified-since',
+  'if-unmodified-since',
+  'domicile-consistency',
+  'content-type',
+  'content-encoding',
+] as const;
 
 export type HopVerdict = { kind: 'genuine'; hop: Hop } | { kind: 'refused'; why: string };
 
@@ -58,7 +76,7 @@ export function isSafe(method: string): boolean {
 
 export function signHop(hop: Hop, content: HopContent, key: KeyObject): string {
   const { from, to, sender, number, budgetMs, policy } = hop;
-  const fields = `v2;${from};${to};${sender};${number};${budgetMs};${policyText(policy)}`;
+  const fields = `v3;${from};${to};${sender};${number};${budgetMs};${policyText(policy)}`;
   return `${fields};${mac(fields, content, key).toString('base64url')}`;
 }
 
@@ -79,8 +97,8 @@ export class HopGuard {
 
   check(header: string, content: HopContent): HopVerdict {
     const [version, from, to, sender, number, budgetMs, policy, tag, ...rest] = header.split(';');
-    if (version !== 'v2' || tag === undefined || rest.length > 0)
-      return refused('not a hop of version 2');
+    if (version !== 'v3' || tag === undefined || rest.length > 0)
+      return refused('not a hop of version 3');
     const fields = header.slice(0, header.length - tag.length - 1);
     const claimed = Buffer.from(tag, 'base64url');
     const expected = mac(fields, content, this.#key);
@@ -150,8 +168,7 @@ function mac(fields: string, content: HopContent, key: KeyObject): Buffer {
     fields,
     content.method,
     content.target,
-    content.session ?? null,
-    content.cookie ?? null,
+    SIGNED_FIELDS.map((_, i) => content.fields[i] ?? null),
     body,
   ];
   return createHmac('sha256', key).update(JSON.stringify(parts)).digest();

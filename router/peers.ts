@@ -22,7 +22,7 @@ import {
   stance,
 } from '../policies/circuit.ts';
 import { type Catalogue, type RegionId, roundTripMs } from '../regions/catalogue.ts';
-import { HOP_HEADER, type HopContent, type HopPolicy, signHop } from './hop.ts';
+import { HOP_HEADER, type HopContent, type HopPolicy, SIGNED_FIELDS, signHop } from './hop.ts';
 import { type Place, Share, type ShareStats } from './share.ts';
 
 export type PeerRequest = {
@@ -307,7 +307,8 @@ export class Peers {
       const value = request.headers[name];
       if (value !== undefined && !ONE_HOP_FIELDS.has(name)) headers[name] = value;
     }
-    const content = hopContent(request.method, request.target, headers, request.body);
+    const { method, target, body } = request;
+    const content = hopContent(method, target, (name) => joined(headers[name], name), body);
     const { here, sender, hopKey } = this.#options;
     const { policy } = request;
     const hop = { from: here, to, sender, number: ++this.#hops, budgetMs, policy };
@@ -365,14 +366,15 @@ export class Peers {
 export function hopContent(
   method: string,
   target: string,
-  headers: Readonly<Record<string, string | string[] | undefined>>,
+  field: (name: string) => string | undefined,
   body: Uint8Array | undefined,
 ): HopContent {
-  const one = (name: string) => {
-    const value = headers[name];
-    return Array.isArray(value) ? value.join('; ') : value;
-  };
-  return { method, target, session: one('domicile-session'), cookie: one('cookie'), body };
+  return { method, target, fields: SIGNED_FIELDS.map(field), body };
+}
+
+/** Several lines of one field as its receiver reads them (RFC 9110 section 5.3, RFC 6265). */
+function joined(value: string | string[] | undefined, name: string): string | undefined {
+  return Array.isArray(value) ? value.join(name === 'cookie' ? '; ' : ', ') : value;
 }
 
 function fields(headers: Record<string, string | string[] | undefined>): [string, string][] {

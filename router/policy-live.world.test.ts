@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { LeasePool, type Sql, verbatim } from '../regions/postgres.ts';
 import { type HopPolicy, signHop } from './hop.ts';
+import { hopContent } from './peers.ts';
 import { Tap } from './tap-for-tests.ts';
 import {
   type Answer,
@@ -123,13 +124,12 @@ function hop(to: Where, target: string, policy: HopPolicy | undefined, body?: un
   const from = to === 'us' ? 'asia' : 'us';
   const header = signHop(
     { from, to, sender: newId('sender'), number: ++hops, budgetMs: BUDGET_MS, policy },
-    {
+    hopContent(
       method,
       target,
-      session: undefined,
-      cookie: undefined,
-      body: sent === undefined ? undefined : Buffer.from(sent),
-    },
+      (name) => (name === 'content-type' && sent !== undefined ? 'application/json' : undefined),
+      sent === undefined ? undefined : Buffer.from(sent),
+    ),
     createSecretKey(domicile.secret('hops')),
   );
   return domicile.call(to, method, target, { headers: { 'domicile-hop': header }, body: sent });

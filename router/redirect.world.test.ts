@@ -13,6 +13,7 @@ import { fetch } from 'undici';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { signHop } from './hop.ts';
 import { formsOf, inMemory } from './memory-for-tests.ts';
+import { hopContent } from './peers.ts';
 import { Tap } from './tap-for-tests.ts';
 import {
   type Answer,
@@ -496,13 +497,9 @@ describe('a hop', () => {
     const sender = newId('sender');
     const policy = { version: 1, recorded: false };
     const one = { from: 'us', to, sender, number: ++number, budgetMs: 2_000, policy };
-    const content = {
-      method,
-      target: path,
-      session: undefined,
-      cookie: undefined,
-      body: body === undefined ? undefined : Buffer.from(body),
-    };
+    const type = (name: string) => (name === 'content-type' ? 'application/json' : undefined);
+    const bytes = body === undefined ? undefined : Buffer.from(body);
+    const content = hopContent(method, path, type, bytes);
     const header = signHop(one, content, createSecretKey(domicile.secret('hops')));
     const headers = { 'domicile-hop': header, 'content-type': 'application/json' };
     return domicile.call(to, method, path, { headers, body });
