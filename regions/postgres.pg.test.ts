@@ -10,6 +10,7 @@ import {
   type DatabaseFailure,
   DatabaseMisuse,
   LeasePool,
+  type Part,
   type PoolOptions,
   type Sql,
 } from './postgres.ts';
@@ -1074,6 +1075,109 @@ describe('a transaction', () => {
     const late = await pool.transaction(insert(3), { timeoutMs: 200, afterCommit: never });
     expect(late).toMatchObject({ kind: 'applied_without_after', because: { kind: 'deadline' } });
     expect(await notes()).toEqual([1, 2, 3]);
+  });
+});
+
+describe('a part of a transaction', () => {
+  const ids = async () => (await look((sql) => sql`select id from notes order by id`)).map(idOf);
+  const idOf = (row: object) => (row as { id: number }).id;
+  const insert = (sql: Sql, id: number) => sql`insert into notes (id) values (${id})`;
+
+  test('that throws takes back what it did, and the rest is committed', async () => {
+    const pool = open();
+    const outcome = await pool.transaction(async (sql, part) => {
+      await insert(sql, 1);
+      const threw = await part(async (inner) => {
+        await insert(inner, 2);
+        throw new RangeError('of its own');
+      }).catch((error) => error);
+      expect(threw).toEqual(new RangeError('of its own'));
+      const failed = await failureOf(part((inner) => insert(inner, 1)));
+      expect(failed).toMatchObject({ kind: 'rejected', constraint: 'notes_pkey' });
+      return part(async (inner) => (await insert(inner, 3)).count);
+    }, LIMITS);
+    expect(outcome).toMatchObject({ kind: 'applied', value: 1 });
+    expect(await ids()).toEqual([1, 3]);
+    // Savepoints leave nothing behind that would cost the connection.
+    expect(pool.stats()).toMatchObject({ opened: 1, discarded: 0 });
+  });
+
+  test('that passes over a failure fails of it, as a whole transaction would', async () => {
+    const outcome = await open().transaction(async (sql, part) => {
+      await insert(sql, 1);
+      const failed = await failureOf(
+        part(async (inner) => {
+          await insert(inner, 1).catch(() => {});
+          return 'as if nothing had happened';
+        }),
+      );
+      expect(failed).toMatchObject({ kind: 'rejected', sqlstate: '23505' });
+    }, LIMITS);
+    expect(outcome.kind).toBe('applied');
+    expect(await ids()).toEqual([1]);
+  });
+
+  test('that has not waited for a statement is a bug, and is taken back', async () => {
+    const outcome = await open().transaction(async (_sql, part) => {
+      const forgot = part(async (inner) => {
+        void insert(inner, 1).then();
+      });
+      await expect(forgot).rejects.toThrow(DatabaseMisuse);
+    }, LIMITS);
+    expect(outcome.kind).toBe('applied');
+    expect(await ids()).toEqual([]);
+  });
+
+  test('that may only read cannot write, and the next one can', async () => {
+    const outcome = await open().transaction(async (_sql, part) => {
+      await part((inner) => insert(inner, 1));
+      const read = await part((inner) => inner`select id from notes`, { readOnly: true });
+      expect(read.map(idOf)).toEqual([1]);
+      const refused = await failureOf(part((inner) => insert(inner, 2), { readOnly: true }));
+      expect(refused).toMatchObject({ kind: 'rejected', sqlstate: '25006' });
+      await part((inner) => insert(inner, 3));
+    }, LIMITS);
+    expect(outcome.kind).toBe('applied');
+    expect(await ids()).toEqual([1, 3]);
+  });
+
+  test('may have parts of its own', async () => {
+    const outcome = await open().transaction(async (_sql, part) => {
+      await part(async (outer) => {
+        await insert(outer, 1);
+        await part((inner) => insert(inner, 1)).catch(() => {});
+        await part((inner) => insert(inner, 2));
+      });
+      const undone = part(async () => {
+        await part((inner) => insert(inner, 3));
+        throw new Error('so the inner one goes as well');
+      });
+      await undone.catch(() => {});
+    }, LIMITS);
+    expect(outcome.kind).toBe('applied');
+    expect(await ids()).toEqual([1, 2]);
+  });
+
+  test('ends with its transaction: a kept sql or a late part reaches nobody', async () => {
+    const pool = open();
+    let kept: Sql | undefined;
+    let late: Part | undefined;
+    await pool.transaction(async (_sql, part) => {
+      late = part;
+      await part(async (inner) => {
+        kept = inner;
+        await insert(inner, 1);
+      });
+      await expect(insert(kept as Sql, 2)).rejects.toThrow(DatabaseMisuse);
+    }, LIMITS);
+    const next = pool.run(async (sql) => {
+      await expect(late?.((inner) => insert(inner, 3))).rejects.toThrow(DatabaseMisuse);
+      const [row] = await sql<{ inside: boolean }[]>`
+        select pg_current_xact_id_if_assigned() is not null as inside`;
+      return row?.inside;
+    }, LIMITS);
+    expect(await next).toBe(false);
+    expect(await ids()).toEqual([1]);
   });
 });
 

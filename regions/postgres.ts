@@ -115,6 +115,17 @@ export type TransactionOptions<P> = Limits & {
   afterCommit?: (sql: Sql) => Promise<P>;
 };
 
+/**
+ * Runs a part of a transaction that may fail by itself: what it did is taken back, and the
+ * transaction goes on. Rejects with a DatabaseError or what `fn` threw, as `transaction` would: also
+ * when `fn` passed over a failure, or has not waited for a statement. Parts may nest; two at once
+ * would take back each other's work.
+ */
+export type Part = <T>(
+  fn: (sql: Sql) => Promise<T>,
+  options?: { readOnly?: boolean },
+) => Promise<T>;
+
 export type CommitDoubt =
   | DatabaseFailure
   /** COMMIT answered success with a warning: a standby never confirmed it. */
@@ -196,7 +207,7 @@ export class LeasePool {
    * A statement still running when `fn` returns is a bug in `fn`: rolled back, DatabaseMisuse.
    */
   transaction<T, P = undefined>(
-    fn: (sql: Sql) => Promise<T>,
+    fn: (sql: Sql, part: Part) => Promise<T>,
     options: TransactionOptions<P>,
   ): Promise<WriteOutcome<T, P>> {
     return new Promise<WriteOutcome<T, P>>((resolve, reject) => {
@@ -462,6 +473,9 @@ class Slot {
   }
 }
 
+/** A part of a transaction, for those who were given a handle for it only. */
+type Scope = { over: boolean };
+
 /** One caller's turn: from asking for a connection until its last statement is answered. */
 abstract class Lease {
   readonly inFlight: GuardedStatement[] = [];
@@ -558,6 +572,9 @@ abstract class Lease {
       return new DatabaseMisuse('this sql was used after the handler it was given to had returned');
     }
     if (statement.ours) return undefined;
+    if (statement.scope?.over) {
+      return new DatabaseMisuse('this sql was used after the part it was given to had ended');
+    }
     if (this.endedByHandler) return new DatabaseMisuse('the handler ended its own transaction');
     if (TRANSACTION_CONTROL.test(statement.strings[0] ?? '')) {
       return new DatabaseMisuse('transactions are begun and ended by the pool, not in SQL');
@@ -629,8 +646,11 @@ abstract class Lease {
     for (let tick = 0; tick < STRAGGLER_TICKS; tick++) await undefined;
   }
 
-  /** A way to write SQL that ends with the current turn; `ours`: for statements of the router's own. */
-  protected handle(ours = false): Sql {
+  /**
+   * A way to write SQL that ends with the current turn, and with the part that it is for; `ours`: for
+   * statements of the router's own.
+   */
+  protected handle(scope?: Scope, ours = false): Sql {
     const { turn } = this;
     const { driver } = this.slot as Slot;
     const sql = (first: unknown, ...rest: unknown[]): unknown => {
@@ -640,7 +660,7 @@ abstract class Lease {
           if (value === undefined || typeof value === 'object') rest[i] = checked(value, driver);
         }
         this.unsent++;
-        return new GuardedStatement(this, turn, first, rest, ours);
+        return new GuardedStatement(this, turn, first, rest, ours, scope);
       }
       refuseUndefined(first, rest);
       return (driver as unknown as (...args: unknown[]) => unknown)(first, ...rest);
@@ -653,7 +673,7 @@ abstract class Lease {
 
   /** A statement of the pool's own, handed to the driver before this returns. */
   protected control(strings: TemplateStringsArray): GuardedStatement {
-    const statement = new GuardedStatement(this, this.turn, strings, [], true);
+    const statement = new GuardedStatement(this, this.turn, strings, [], true, undefined);
     statement.executed = true;
     this.unsent++;
     this.submit(statement);
@@ -723,7 +743,7 @@ class Run<T, S> extends Lease {
   begin(): void {
     if (this.#settled) return;
     try {
-      this.#own = this.handle(true);
+      this.#own = this.handle(undefined, true);
       this.#fn(this.handle(), (this.slot as Slot).identity, this.#own).then(
         (value) => this.#returned(value),
         (error) => this.fail(error),
@@ -794,7 +814,7 @@ class Run<T, S> extends Lease {
 
 class Transaction<T, P> extends Lease {
   protected readonly inTransaction = true;
-  readonly #fn: (sql: Sql) => Promise<T>;
+  readonly #fn: (sql: Sql, part: Part) => Promise<T>;
   readonly #options: TransactionOptions<P>;
   readonly #resolve: (outcome: WriteOutcome<T, P>) => void;
   readonly #reject: (error: unknown) => void;
@@ -806,7 +826,7 @@ class Transaction<T, P> extends Lease {
   constructor(
     pool: LeasePool,
     options: TransactionOptions<P>,
-    fn: (sql: Sql) => Promise<T>,
+    fn: (sql: Sql, part: Part) => Promise<T>,
     resolve: (outcome: WriteOutcome<T, P>) => void,
     reject: (error: unknown) => void,
   ) {
@@ -850,7 +870,9 @@ class Transaction<T, P> extends Lease {
     let value: T;
     try {
       await this.control(beginning(this.#options));
-      value = await Promise.race([this.#end.promise, this.#fn(this.handle())]);
+      const { turn } = this;
+      const handled = this.#fn(this.handle(), (fn, options) => this.#part(turn, fn, options));
+      value = await Promise.race([this.#end.promise, handled]);
       if (this.unsent > 0) await this.stragglers();
       if (this.inFlight.length > 0) throw new DatabaseMisuse(FORGOTTEN);
     } catch (error) {
@@ -861,6 +883,43 @@ class Transaction<T, P> extends Lease {
     }
     if (this.endedByHandler) return { kind: 'unknown', failure: { kind: 'ended-by-handler' } };
     return this.#commitAndAfter(value);
+  }
+
+  async #part<V>(
+    turn: number,
+    fn: (sql: Sql) => Promise<V>,
+    { readOnly = false }: { readOnly?: boolean } = {},
+  ): Promise<V> {
+    if (turn !== this.turn) throw new DatabaseMisuse('a part of a transaction that has ended');
+    const outside = this.firstRejection;
+    this.firstRejection = undefined;
+    const scope: Scope = { over: false };
+    // Not waited for: both share the packet of the part's first statement.
+    const begun = [this.control(SAVEPOINT)];
+    if (readOnly) begun.push(this.control(READ_ONLY));
+    for (const statement of begun) statement.catch(ignore);
+    try {
+      const value = await fn(this.handle(scope));
+      if (this.unsent > 0) await this.stragglers();
+      scope.over = true;
+      if (this.inFlight.some((one) => one.scope === scope)) throw new DatabaseMisuse(FORGOTTEN);
+      try {
+        await this.control(RELEASE);
+      } catch (error) {
+        // A failure that was passed over had aborted the part, and that is what it failed of.
+        throw this.firstRejection !== undefined && this.lost === undefined
+          ? new DatabaseError(this.firstRejection)
+          : error;
+      }
+      return value;
+    } catch (error) {
+      scope.over = true;
+      // If it cannot be sent or done, the transaction as a whole cannot be committed either.
+      await this.control(ROLLBACK_TO_SAVEPOINT).catch(ignore);
+      throw error;
+    } finally {
+      this.firstRejection = outside;
+    }
   }
 
   /** Queued behind whatever still runs. If it cannot be sent, the server does it by itself. */
@@ -968,6 +1027,7 @@ class GuardedStatement extends Query {
   readonly lease: Lease;
   readonly turn: number;
   readonly ours: boolean;
+  readonly scope: Scope | undefined;
   readonly settle: (result: DriverResult) => void;
   readonly #refuse: (error: unknown) => void;
 
@@ -977,11 +1037,13 @@ class GuardedStatement extends Query {
     strings: TemplateStringsArray,
     args: unknown[],
     ours: boolean,
+    scope: Scope | undefined,
   ) {
     super(strings, args, submit, null);
     this.lease = lease;
     this.turn = turn;
     this.ours = ours;
+    this.scope = scope;
     this.settle = this.resolve;
     this.#refuse = this.reject;
     this.resolve = answered;
@@ -1083,6 +1145,11 @@ const ROLLBACK_TO = /^\s*rollback\s+((work|transaction)\s+)?to\b/i;
 const TRANSACTION_CONTROL =
   /^\s*(begin|start\s+transaction|commit|end|abort|prepare\s+transaction|rollback(?!\s+((work|transaction)\s+)?to\b))\b/i;
 
+const SAVEPOINT = fixed`savepoint domicile_part`;
+/** Holds for the part only: PostgreSQL gives the outer level its own state back. */
+const READ_ONLY = fixed`set transaction read only`;
+const RELEASE = fixed`release savepoint domicile_part`;
+const ROLLBACK_TO_SAVEPOINT = fixed`rollback to savepoint domicile_part`;
 const COMMIT = fixed`commit`;
 const ROLLBACK = fixed`rollback`;
 const BEGIN = fixed`begin`;
