@@ -10,7 +10,6 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { startChild } from '../regions/local/child-process.ts';
 import { freePorts } from '../regions/local/ports.ts';
-import { edgePassword } from '../router/provision.ts';
 import { cpuTimeUs } from './cpu-time.ts';
 import { load } from './load.ts';
 import { type Bench, signUp } from './measured-world.ts';
@@ -57,6 +56,7 @@ export async function measureOverhead(
   const token = await signUp(url, USER);
   const at = (role: string) =>
     eu.nodes.find(({ name }) => world.clusters.role(name) === role)?.port;
+  const { user, password } = world.clusters.superuser('eu-a');
   const startBare = async (name: string) => {
     const [port = 0] = await freePorts(1);
     const child = await startChild({
@@ -66,9 +66,9 @@ export async function measureOverhead(
         // As the edge has it, so that the difference is Domicile's own.
         '--no-allocation-site-pretenuring',
         join(here, 'bare-server.ts'),
-        ...[port, at('replica'), at('primary'), eu.database].map(String),
+        ...[port, at('replica'), at('primary'), eu.database, user].map(String),
       ],
-      env: { PGPASSWORD: world.clusters.password(edgePassword('eu')) },
+      env: { PGPASSWORD: password },
       cwd: process.cwd(),
       logFile: join(root, 'run', `${name}.log`),
       ready: { kind: 'message', is: (message) => message === 'ready' },
