@@ -17,6 +17,15 @@ export const SAMPLES: Samples = {
     complaints: [{ path: 'email', message: 'Invalid email address' }],
   },
   'body-too-large': { kind: 'body-too-large', bytesMax: 1_048_576 },
+  'idempotency-key-malformed': {
+    kind: 'idempotency-key-malformed',
+    why: 'It is longer than 255 characters',
+  },
+  'idempotency-key-reused': { kind: 'idempotency-key-reused', home: undefined },
+  'idempotency-key-in-flight': { kind: 'idempotency-key-in-flight' },
+  'answer-too-large': { kind: 'answer-too-large', bytesMax: 1_048_576 },
+  'precondition-failed': { kind: 'precondition-failed', field: 'If-Match', etag: '"3"' },
+  'precondition-required': { kind: 'precondition-required', etag: '"3"' },
   'unknown-country': {
     kind: 'unknown-country',
     why: '"UK" is not an ISO 3166-1 alpha-2 code, such as DE or JP. Did you mean GB?',

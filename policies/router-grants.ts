@@ -37,6 +37,13 @@ const GRANTS: readonly [privilege: string, on: string, to: readonly Grantee[]][]
   ['execute', 'function domicile.seal_receipts(integer)', ['router']],
   ['execute', 'function domicile.forget_receipts(bigint)', ['router']],
   ['execute', 'function domicile.thin_anchors()', ['router']],
+  ['execute', 'function domicile.find_answer(bytea, bytea, bigint)', ['writer']],
+  [
+    'execute',
+    'function domicile.store_answer(bytea, bytea, bigint, integer, jsonb, bytea)',
+    ['writer'],
+  ],
+  ['execute', 'function domicile.forget_answers(bigint, integer)', ['router']],
   ['execute', 'procedure domicile.await_replay(pg_lsn, integer, pg_lsn)', ['reader', 'router']],
   ['execute', 'function domicile.stands_at()', ['reader', 'writer', 'abroad', 'router']],
   ['execute', 'function domicile.timeline_history(integer)', ['router']],

@@ -16,10 +16,14 @@ import type { RegionId } from '../regions/catalogue.ts';
 import type { Sql } from '../regions/postgres.ts';
 import type { Edge } from './edge.ts';
 import { announcesBody } from './held-body.ts';
+import { isSafe } from './hop.ts';
+import { KEY_HEADER, readIdempotencyKey } from './idempotency-key.ts';
+import { answerBefore, answerOnce } from './once.ts';
 import { type Failure, Refusal } from './problem.ts';
-import { lockedBody } from './request-body.ts';
+import { lockedBody, wholeBody } from './request-body.ts';
 import { CONSISTENCY_HEADER, type Visit } from './visit.ts';
 
+export { etag, ifMatch, type Version } from './etag.ts';
 export { type Failure, Refusal } from './problem.ts';
 export { readJson } from './read-json.ts';
 export type { Sql };
@@ -68,8 +72,9 @@ const SUBJECT_CHARS_MAX = 256;
 export function subject(idOf: (c: Ctx) => string): Handler {
   return homed(async function subject(c, next) {
     const { edge, visit } = c.env;
-    const { mirror, transit } = routeOf(c);
+    const { mirror, transit, once } = routeOf(c);
     checkTransit(c, transit);
+    const idempotencyKey = once ? idempotencyKeyOf(c) : undefined;
     const id = idOf(c);
     checkId(id);
     visit.level = levelOf(c);
@@ -88,7 +93,7 @@ export function subject(idOf: (c: Ctx) => string): Handler {
       unlockBody(c);
       c.set('subject', id);
       c.set('data', edge.dataAtHome(c, visit));
-      return next();
+      return handle(c, id, idempotencyKey, next);
     }
     // A copy may be read here, but what the client sends to a strict table may not.
     if (mirror !== undefined && !(transit === 'redirect' && hasBody(c))) {
@@ -114,22 +119,32 @@ export function place(newcomerOf: (c: Ctx) => Newcomer | Promise<Newcomer>): Han
     const { edge, visit } = c.env;
     const { transit } = routeOf(c);
     checkTransit(c, transit);
+    const idempotencyKey = idempotencyKeyOf(c);
     visit.access = 'write';
     const newcomer = await newcomerOf(c);
     checkTransit(c, transit);
-    const id = newcomer.id ?? edge.drawId();
+    const id = newcomer.id ?? edge.drawId(idempotencyKey);
     if (newcomer.id !== undefined) checkChosenId(newcomer.id);
     visit.level = levelOf(c);
     edge.openSession(visit, c);
     const home = edge.place(visit, newcomer);
     if (home !== edge.here) return edge.sendHome(c, visit, home, transit);
     unlockBody(c);
-    const claim = newcomer.id === undefined ? undefined : await edge.claim(visit, id);
     edge.enter(visit, id);
+    if (idempotencyKey !== undefined) {
+      // Before the claim, which a subject that is stored by now would not get.
+      const keyed = await keyedAs(c, id, idempotencyKey);
+      const replay = await answerBefore(edge, visit, keyed);
+      if (replay !== undefined) {
+        if (replay.resident) edge.settled(visit, id);
+        return replay.response;
+      }
+    }
+    const claim = await edge.claimFor(visit, newcomer.id, id, idempotencyKey);
     c.set('subject', id);
     c.set('data', edge.dataOfNewcomer(c, visit, id, claim));
     try {
-      await next();
+      await handle(c, id, idempotencyKey, next);
     } finally {
       await edge.settleClaim(visit, id, claim);
     }
@@ -142,8 +157,9 @@ export function reference(table: string): Handler {
   const handler = homed(async function reference(c, next) {
     const { edge, visit } = c.env;
     const owner = edge.ownerOf(visit, table);
-    const { transit } = routeOf(c);
+    const { transit, once } = routeOf(c);
     checkTransit(c, transit);
+    const idempotencyKey = once ? idempotencyKeyOf(c) : undefined;
     visit.home = owner;
     visit.level = levelOf(c);
     edge.openSession(visit, c);
@@ -155,7 +171,7 @@ export function reference(table: string): Handler {
     if (owner === edge.here) edge.receiptOfHop(c, visit);
     unlockBody(c);
     c.set('data', data);
-    return next();
+    return handle(c, '', owner === edge.here ? idempotencyKey : undefined, next);
   });
   TABLES_OF.set(handler, [table]);
   return handler;
@@ -210,10 +226,12 @@ export function writes(): Handler {
 
 /** A route of an unsafe method that only reads, such as a search by POST. */
 export function reads(): Handler {
-  return async function reads(c, next) {
+  const handler: Handler = async function reads(c, next) {
     c.env.visit.access = 'read';
     return next();
   };
+  READS.add(handler);
+  return handler;
 }
 
 /** Whether this request's handler gets a connection that cannot write. */
@@ -229,6 +247,7 @@ export function isRead(c: Ctx, visit: Visit): boolean {
 const MIRROR_OF = new WeakMap<object, string>();
 const LEVEL_OF = new WeakMap<object, Level>();
 const TABLES_OF = new WeakMap<object, readonly string[]>();
+const READS = new WeakSet<object>();
 /** Handlers that find out where a request belongs. */
 const HOMED = new WeakSet<object>();
 
@@ -258,7 +277,13 @@ function original(handler: object): object {
   return (handler as { [COMPOSED_HANDLER]?: object })[COMPOSED_HANDLER] ?? handler;
 }
 
-type Route = { mirror: string | undefined; transit: Transit; homed: boolean };
+type Route = {
+  mirror: string | undefined;
+  transit: Transit;
+  homed: boolean;
+  /** Whether an idempotency key means anything: what changes nothing may be repeated anyway. */
+  once: boolean;
+};
 
 /** @throws Refusal `undeclared-in-policy` */
 function routeOf(c: Ctx): Route {
@@ -266,15 +291,17 @@ function routeOf(c: Ctx): Route {
   const tables: string[] = [];
   let mirror: string | undefined;
   let isHomed = false;
+  let once = !isSafe(c.req.method);
   for (const { handler } of matchedRoutes(c)) {
     const known = original(handler);
     tables.push(...(TABLES_OF.get(known) ?? []));
     mirror ??= MIRROR_OF.get(known);
     isHomed ||= HOMED.has(known);
+    if (READS.has(known)) once = false;
   }
   const mirroredTable = mirror === undefined ? undefined : visit.policy.tableOfMirror(mirror);
   if (mirroredTable !== undefined) tables.push(mirroredTable);
-  return { mirror, transit: edge.transitOf(visit, tables), homed: isHomed };
+  return { mirror, transit: edge.transitOf(visit, tables), homed: isHomed, once };
 }
 
 /** Keeps everybody from a body that only the home may read, until the home is known. */
@@ -302,6 +329,31 @@ function checkTransit(c: Ctx, transit: Transit): void {
     throw new Refusal({ kind: 'transit-refused', from: visit.hopFrom, home: edge.here, address });
   }
   if (visit.lockedBody?.tried) throw new Refusal({ kind: 'body-before-home' });
+}
+
+/** @throws Refusal `idempotency-key-malformed` */
+export function idempotencyKeyOf(c: Ctx): string | undefined {
+  const value = c.req.header(KEY_HEADER);
+  if (value === undefined || isSafe(c.req.method)) return undefined;
+  const reading = readIdempotencyKey(value);
+  if ('key' in reading) return reading.key;
+  throw new Refusal({ kind: 'idempotency-key-malformed', why: reading.why });
+}
+
+async function keyedAs(c: Ctx, scope: string, idempotencyKey: string) {
+  return c.env.edge.keyed(c, scope, idempotencyKey, await wholeBody(c));
+}
+
+/** The home is here: the rest of the request runs, once if it asks for that. */
+async function handle(
+  c: Ctx,
+  scope: string,
+  idempotencyKey: string | undefined,
+  next: () => Promise<void>,
+): Promise<void> {
+  if (idempotencyKey === undefined) return next();
+  const { edge, visit } = c.env;
+  await answerOnce(edge, c, visit, await keyedAs(c, scope, idempotencyKey), next);
 }
 
 function hasBody(c: Ctx): boolean {

@@ -23,10 +23,13 @@ import { Admission } from './admission.ts';
 import { carriedSession, SESSION_HEADER } from './carried-session.ts';
 import { type Ballot, claimId, type Electorate, release } from './claims.ts';
 import { Directory, type Entry } from './directory.ts';
-import { type Data, type Domicile, isRead, type Newcomer } from './domicile.ts';
+import { type Data, type Domicile, idempotencyKeyOf, isRead, type Newcomer } from './domicile.ts';
+import { ForgetAnswers } from './forget-answers.ts';
 import { AbroadData, type Claim, type Copy, HomeData, NewcomerData } from './handler-data.ts';
 import { announcedBytes, leaveBody } from './held-body.ts';
 import { HOP_HEADER, type HopPolicy, isSafe } from './hop.ts';
+import { IdempotencyHashes } from './idempotency-key.ts';
+import type { Keyed } from './once.ts';
 import { type Passage, type PeerAnswer, Peers } from './peers.ts';
 import { PolicyFeed } from './policy-feed.ts';
 import { policyFromField } from './policy-in-force.ts';
@@ -138,7 +141,8 @@ export class Edge {
   readonly peers: Peers;
   readonly admission: Admission;
   readonly receipts: Receipts;
-  readonly drawId: () => string;
+  #hashes: IdempotencyHashes;
+  #forgetAnswers: ForgetAnswers;
   #options: EdgeOptions;
   #watch: Watch;
   #subjectTokens: SubjectTokens;
@@ -163,7 +167,7 @@ export class Edge {
     });
     this.limits = limits;
     this.now = now;
-    this.drawId = options.drawId;
+    this.#hashes = new IdempotencyHashes(options.directoryKey);
     this.tokens = new SessionTokens(options.sessionKeys);
     this.cookieSecure = options.cookieSecure;
     this.#subjectTokens = new SubjectTokens(options.subjectKey);
@@ -207,6 +211,10 @@ export class Edge {
       sender: options.drawClaim(),
       now,
     });
+    this.#forgetAnswers = new ForgetAnswers({
+      onPrimary: (query, timeoutMs) => this.database.onPrimary(query, timeoutMs),
+      policy: () => this.policies.current.policy,
+    });
     this.directory = new Directory({
       key: options.directoryKey,
       here,
@@ -220,11 +228,13 @@ export class Edge {
   async start(): Promise<void> {
     await this.#watch.start();
     this.receipts.start();
+    this.#forgetAnswers.start();
     this.admission.start(this.now);
   }
 
   async stop(): Promise<void> {
     this.admission.stop();
+    await this.#forgetAnswers.stop();
     await this.receipts.stop();
     await this.#watch.stop();
     await Promise.all([this.peers.close(), this.database.close()]);
@@ -257,6 +267,28 @@ export class Edge {
     const key = this.directory.keyOf(subject);
     if (key === session.subject) this.#recognised.set(session, subject);
     return key;
+  }
+
+  /** An id for somebody who brought none; the same one for each attempt under one key. */
+  drawId(idempotencyKey: string | undefined): string {
+    return idempotencyKey === undefined
+      ? this.#options.drawId()
+      : this.#hashes.idOf(idempotencyKey);
+  }
+
+  /** What PostgreSQL is told of a request that is to be done once. */
+  keyed(c: Ctx, scope: string, idempotencyKey: string, body: Uint8Array): Keyed {
+    return {
+      key: this.#hashes.ofKey(scope, idempotencyKey),
+      request: this.#hashes.ofRequest(c.req.method, targetOf(c.req.url), body),
+    };
+  }
+
+  /** The subject is stored and at home here. */
+  settled(visit: Visit, id: string): void {
+    const key = this.directory.keyOf(id);
+    this.directory.learn(key, this.here, 1);
+    this.bindSession(visit, key, this.here, 1);
   }
 
   bindSession(visit: Visit, key: string, home: RegionId, epoch: number): void {
@@ -448,14 +480,29 @@ export class Edge {
     // A trace that began at the client goes on; otherwise it begins here.
     headers.traceparent ??= this.#options.drawTraceParent();
     const startedAtMs = this.now();
-    const answer = await this.peers.send(home, place, {
-      method,
-      target: targetOf(c.req.url),
-      headers,
-      body,
-      budgetMs: visit.deadlineMs - startedAtMs,
-      policy: { version: visit.policy.version, recorded: visit.policy.source === 'recorded' },
-    });
+    const send = (place: Place) =>
+      this.peers.send(home, place, {
+        method,
+        target: targetOf(c.req.url),
+        headers,
+        body,
+        budgetMs: visit.deadlineMs - this.now(),
+        policy: { version: visit.policy.version, recorded: visit.policy.source === 'recorded' },
+      });
+    let answer = await send(place);
+    if (
+      answer.kind === 'unreachable' &&
+      answer.sent &&
+      idempotencyKeyOf(c) !== undefined &&
+      visit.deadlineMs > this.now()
+    ) {
+      // The home does it once, so another of its edges may be asked what came of it.
+      const passage = this.peers.enter(home, 'request', bytes);
+      if (passage.kind === 'free') {
+        const again = await send(passage.place);
+        if (again.kind === 'answered') answer = again;
+      }
+    }
     visit.timed('hop', this.now() - startedAtMs);
     if (answer.kind === 'unreachable') {
       if (answer.sent && !safe) throw new Refusal({ kind: 'write-outcome-unknown' });
@@ -488,6 +535,28 @@ export class Edge {
     if (visit.turns.includes(because)) return;
     visit.anew = { because, body };
     throw new DecideAnew();
+  }
+
+  /**
+   * A claim on an id that another region may be asked for as well: a chosen one, or one that
+   * follows from an idempotency key. Whoever drew a random one needs none.
+   */
+  async claimFor(
+    visit: Visit,
+    chosen: string | undefined,
+    id: string,
+    idempotencyKey: string | undefined,
+  ): Promise<Claim | undefined> {
+    if (chosen !== undefined) return this.claim(visit, id);
+    if (idempotencyKey === undefined) return undefined;
+    try {
+      return await this.claim(visit, id);
+    } catch (error) {
+      if (!(error instanceof Refusal) || error.failure.kind !== 'subject-exists') throw error;
+      const { home } = error.failure;
+      if (home === this.here) throw error;
+      throw new Refusal({ kind: 'idempotency-key-reused', home });
+    }
   }
 
   /** Makes a chosen id this home's, in a majority of the regions. */

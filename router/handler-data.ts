@@ -14,6 +14,7 @@ import type { MirrorSighting } from '../regions/sighting.ts';
 import { type Data, type Domicile, isRead } from './domicile.ts';
 import type { Edge } from './edge.ts';
 import { isSafe } from './hop.ts';
+import type { Ending } from './once.ts';
 import { Refusal } from './problem.ts';
 import { CopyWithdrawn, type Witness } from './region-database.ts';
 import type { Visit } from './visit.ts';
@@ -30,15 +31,18 @@ export class HomeData implements Data {
   protected edge: Edge;
   protected visit: Visit;
   protected c: Ctx;
+  protected witness: Witness;
 
   constructor(edge: Edge, c: Ctx, visit: Visit) {
     this.edge = edge;
     this.visit = visit;
     this.c = c;
+    this.witness = witnessOf(edge, visit);
   }
 
   async read<T>(query: (sql: Sql) => Promise<T>): Promise<T> {
     const { edge, visit } = this;
+    if (visit.shared !== undefined) return visit.shared.read(query);
     const startedAtMs = edge.now();
     await this.#meetCopies();
     const floor = floorOf(visit.session, edge.here);
@@ -54,6 +58,7 @@ export class HomeData implements Data {
   async write<T>(work: (sql: Sql) => Promise<T>): Promise<T> {
     const { edge, visit } = this;
     if (isRead(this.c, visit)) throw new Refusal({ kind: 'read-only-route' });
+    if (visit.shared !== undefined) return visit.shared.write(work);
     const startedAtMs = edge.now();
     const value = await edge.database.write(
       visit,
@@ -79,13 +84,16 @@ export class HomeData implements Data {
     },
     goesOnFrom: (seen) => this.witness.goesOnFrom(seen),
   };
+}
 
-  protected witness: Witness = {
+/** Raises the visit's session to what this region shows it. */
+export function witnessOf(edge: Edge, visit: Visit): Witness {
+  return {
     saw: (seen) => {
-      this.visit.session = raise(this.visit.session, this.edge.here, seen);
+      visit.session = raise(visit.session, edge.here, seen);
     },
     goesOnFrom: (seen) => {
-      this.visit.session = goOnFrom(this.visit.session, this.edge.here, seen);
+      visit.session = goOnFrom(visit.session, edge.here, seen);
     },
   };
 }
@@ -120,16 +128,13 @@ export class NewcomerData extends HomeData {
         return work(sql);
       });
       this.#settled = true;
-      if (this.#claim !== undefined) this.#claim.used = 'yes';
-      edge.directory.learn(this.#key, edge.here, 1);
-      edge.bindSession(visit, this.#key, edge.here, 1);
+      if (visit.shared === undefined) this.#ended('applied');
+      else visit.shared.afterwards((ending) => this.#ended(ending));
       return value;
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       const { failure } = error;
-      if (failure.kind === 'write-outcome-unknown' && this.#claim !== undefined) {
-        this.#claim.used = 'unknown';
-      }
+      if (failure.kind === 'write-outcome-unknown') this.#ended('unknown');
       if (failure.kind === 'conflict' && failure.constraint === 'directory_pkey') {
         const { home } = await edge.homeOf(visit, this.#key);
         visit.home = home;
@@ -137,6 +142,15 @@ export class NewcomerData extends HomeData {
       }
       throw error;
     }
+  }
+
+  #ended(ending: Ending): void {
+    const { edge, visit } = this;
+    if (this.#claim !== undefined) {
+      this.#claim.used = ending === 'applied' ? 'yes' : ending === 'unknown' ? 'unknown' : 'no';
+    }
+    if (ending !== 'applied') return;
+    edge.settled(visit, this.#id);
   }
 }
 

@@ -24,6 +24,14 @@ export type Failure =
   | { kind: 'malformed-json'; why: string }
   | { kind: 'invalid-request'; complaints: readonly { path: string; message: string }[] }
   | { kind: 'body-too-large'; bytesMax: number }
+  | { kind: 'idempotency-key-malformed'; why: string }
+  /** The home is said where the key has created, or is creating, a subject elsewhere. */
+  | { kind: 'idempotency-key-reused'; home: RegionId | undefined }
+  | { kind: 'idempotency-key-in-flight' }
+  | { kind: 'answer-too-large'; bytesMax: number }
+  /** The tag of what is stored now; undefined when nothing is. */
+  | { kind: 'precondition-failed'; field: PreconditionField; etag: string | undefined }
+  | { kind: 'precondition-required'; etag: string | undefined }
   | { kind: 'unknown-country'; why: string }
   | { kind: 'placement-refused'; why: string }
   | { kind: 'home-not-yours-to-choose'; asked: RegionId; home: RegionId; rule: string }
@@ -77,6 +85,7 @@ export type Bottleneck =
   /** The way there: the region itself may be well. */
   | { kind: 'region'; region: RegionId };
 
+export type PreconditionField = 'If-Match' | 'If-None-Match';
 export type RegionPolicy = { region: RegionId; version: number };
 
 type Description = {
@@ -98,6 +107,7 @@ export function problem(failure: Failure): Response {
     // An answer about a person is nobody's to keep, a refusal included.
     'cache-control': 'private, no-store',
     ...(failure.kind === 'method-not-allowed' && { allow: failure.allowed.join(', ') }),
+    ...(failure.kind === 'idempotency-key-in-flight' && { 'retry-after': '1' }),
     ...('retryAfterMs' in failure && { 'retry-after': wholeSeconds(failure.retryAfterMs) }),
   };
   const body = { type: `${CATALOGUE}#${failure.kind}`, status, ...rest };
@@ -170,6 +180,57 @@ function describe(failure: Failure): Description {
         detail: `At most ${failure.bytesMax} bytes are taken.`,
         retry: 'after-change',
         bytesMax: failure.bytesMax,
+      };
+    case 'idempotency-key-malformed':
+      return {
+        status: 400,
+        title: 'The idempotency key is not one',
+        detail: `${failure.why}. Nothing was changed.`,
+        retry: 'after-change',
+      };
+    case 'idempotency-key-reused':
+      return {
+        status: 422,
+        title: 'The idempotency key belongs to another request',
+        detail:
+          failure.home === undefined
+            ? 'It came before with another method, address or body. Nothing was changed by this request.'
+            : `It has created, or is creating, a subject whose home is "${failure.home}", and this request would be placed elsewhere. Nothing was changed by this request.`,
+        retry: 'after-change',
+        home: failure.home,
+      };
+    case 'idempotency-key-in-flight':
+      return {
+        status: 409,
+        title: 'A request with this idempotency key is under way',
+        detail:
+          'Its outcome is not known yet. Send the same request again, with the same key, to hear it.',
+        retry: 'safe',
+      };
+    case 'answer-too-large':
+      return {
+        status: 500,
+        title: 'The answer is too large to be kept',
+        detail: `An answer to a request with an idempotency key has at most ${failure.bytesMax} bytes. Nothing was changed.`,
+        retry: 'after-change',
+        bytesMax: failure.bytesMax,
+      };
+    case 'precondition-failed':
+      return {
+        status: 412,
+        title: 'It is not the version that was asked for',
+        detail: `${failure.field} does not allow this for what is stored now, ${failure.etag === undefined ? 'which is nothing' : `whose ETag is ${failure.etag}`}. Nothing was changed.`,
+        retry: 'after-change',
+        etag: failure.etag,
+      };
+    case 'precondition-required':
+      return {
+        status: 428,
+        title: 'The request must say which version it changes',
+        detail:
+          'Without If-Match it could undo a change that its sender has not seen. Nothing was changed.',
+        retry: 'after-change',
+        etag: failure.etag,
       };
     case 'unknown-country':
       return {

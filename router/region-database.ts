@@ -21,7 +21,13 @@ import {
 import { type Floor, NO_FLOOR, type Seen, standing } from '../policies/standing.ts';
 import { type Region, slotName } from '../regions/catalogue.ts';
 import { formatLsn, lsnFromPostgres, type Position } from '../regions/position.ts';
-import { DatabaseError, type DatabaseFailure, LeasePool, type Sql } from '../regions/postgres.ts';
+import {
+  DatabaseError,
+  type DatabaseFailure,
+  LeasePool,
+  type Part,
+  type Sql,
+} from '../regions/postgres.ts';
 import type { MirrorSighting, Sighting, Sightings } from '../regions/sighting.ts';
 import { Barrier, type Confirmation } from './barrier.ts';
 import { type Bottleneck, type Failure, Refusal } from './problem.ts';
@@ -420,7 +426,7 @@ export class RegionDatabase {
   async write<T>(
     visit: Visit,
     floor: Floor,
-    work: (sql: Sql) => Promise<T>,
+    work: (sql: Sql, part: Part) => Promise<T>,
     witness: Witness,
   ): Promise<T> {
     const { now, sightings } = this.#options;
@@ -450,7 +456,7 @@ export class RegionDatabase {
     }
     const sentAtMs = now();
     const outcome = await this.#pool(node, 'writer').transaction(
-      (sql) => asWriter(visit, sql, at.timeline, work),
+      (sql, part) => asWriter(visit, sql, at.timeline, (entered) => work(entered, part)),
       { timeoutMs, afterCommit: standsAt },
     );
     switch (outcome.kind) {
@@ -768,7 +774,11 @@ function refusalOf(error: unknown, access: 'read' | 'write', where: Bottleneck):
 }
 
 /** What a database failure means to the client when it is certain that nothing was changed. */
-function failureOf(failure: DatabaseFailure, access: 'read' | 'write', where: Bottleneck): Failure {
+export function failureOf(
+  failure: DatabaseFailure,
+  access: 'read' | 'write',
+  where: Bottleneck,
+): Failure {
   switch (failure.kind) {
     case 'pool-full':
       return { kind: 'overloaded', where, retryAfterMs: failure.waitMs };

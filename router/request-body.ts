@@ -5,6 +5,7 @@
  * reads a byte before the app does.
  */
 import type { UnderlyingSource } from 'node:stream/web';
+import type { Context } from 'hono';
 import { Refusal } from './problem.ts';
 
 /** The body, up to so many bytes. @throws Refusal `body-too-large`, when it is read. */
@@ -23,6 +24,15 @@ export function limitedBody(request: Request, bytesMax: number): Request {
     },
     cancel: (reason) => reader?.cancel(reason),
   });
+}
+
+/** All of the body, which is there for the handler as if nobody had read it. */
+export async function wholeBody({ req }: Context): Promise<Uint8Array> {
+  const body = new Uint8Array(await req.arrayBuffer());
+  const { url, method, headers, signal } = req.raw;
+  req.raw = new Request(url, { method, headers, signal, ...(body.length > 0 && { body }) });
+  req.bodyCache = {};
+  return body;
 }
 
 /** What the router remembers of a body that may not be read before the home is known. */

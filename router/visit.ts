@@ -11,6 +11,7 @@ import type { Placed } from '../policies/placement.ts';
 import { NO_SESSION, type Session } from '../policies/session.ts';
 import type { RegionId } from '../regions/catalogue.ts';
 import { type CookieDuty, NEW_COOKIE, SESSION_HEADER } from './carried-session.ts';
+import type { SharedTransaction } from './once.ts';
 import type { PeerBody } from './peers.ts';
 import type { PolicyInForce } from './policy-in-force.ts';
 import type { LockedBody } from './request-body.ts';
@@ -80,6 +81,8 @@ export class Visit {
   about: string | undefined;
   /** Where the policy placed a newcomer, and why. */
   placed: Placed | undefined;
+  /** Set when everything the handler does with its data is one transaction, and for good. */
+  shared: SharedTransaction | undefined;
   /** Whose rows SQL may touch, as PostgreSQL is told; empty: rows about nobody only. */
   entered = '';
 

@@ -6,6 +6,8 @@ import { Hono } from 'hono';
 import { z } from 'zod';
 import {
   type Domicile,
+  etag,
+  ifMatch,
   mirrored,
   place,
   Refusal,
@@ -33,7 +35,8 @@ const NewOrder = z.strictObject({
 
 const StatusChange = z.strictObject({
   status: z.enum(['placed', 'paid', 'shipped', 'cancelled']),
-  version: z.int().min(1),
+  /** For callers that do not send If-Match. */
+  version: z.int().min(1).optional(),
 });
 
 const Product = z.strictObject({
@@ -117,7 +120,8 @@ export default new Hono<Domicile>()
         from order_items where order_id = ${id} and user_id = ${c.var.subject} order by line`;
       return { ...order, items };
     });
-    return found === undefined ? c.notFound() : c.json(found);
+    if (found === undefined) return c.notFound();
+    return etag(c, found.version) ?? c.json(found);
   })
 
   /** Changes a status only if nobody changed the order since the caller read it. */
@@ -125,21 +129,21 @@ export default new Hono<Domicile>()
     const id = orderId(c.req.param('order'));
     const { status, version } = await readJson(c, StatusChange);
     const outcome = await c.var.data.write(async (sql) => {
+      const [present] = await sql<{ version: number }[]>`
+        select version from orders where id = ${id} and user_id = ${c.var.subject} for update`;
+      if (present === undefined) return { present };
+      ifMatch(c, present.version, version === undefined ? 'required' : undefined);
+      if (version !== undefined && version !== present.version) return { present };
       const [changed] = await sql<Order[]>`
         update orders set status = ${status}, version = version + 1
-        where id = ${id} and user_id = ${c.var.subject} and version = ${version}
+        where id = ${id} and user_id = ${c.var.subject}
         returning id, status, version, total_cents::float8 as "totalCents", placed_at as "placedAt"`;
-      if (changed !== undefined) return { changed };
-      const [present] = await sql<{ version: number }[]>`
-        select version from orders where id = ${id} and user_id = ${c.var.subject}`;
-      return { present };
+      return { present, changed };
     });
-    if (outcome.changed !== undefined) return c.json(outcome.changed);
-    if (outcome.present === undefined) return c.notFound();
-    return c.json(
-      { title: 'The order was changed meanwhile', version: outcome.present.version },
-      409,
-    );
+    const { present, changed } = outcome;
+    if (present === undefined) return c.notFound();
+    if (changed !== undefined) return etag(c, changed.version) ?? c.json(changed);
+    return c.json({ title: 'The order was changed meanwhile', version: present.version }, 409);
   })
 
   .use('/products/*', reference('products'))
