@@ -1158,6 +1158,21 @@ describe('a part of a transaction', () => {
     expect(await ids()).toEqual([1, 2]);
   });
 
+  test('goes when the last statement fails, which is sent with COMMIT', async () => {
+    const pool = open();
+    for (const id of [1, 2, 2]) {
+      const outcome = await pool.transaction(
+        async (_sql, part) => part((inner) => inner`insert into notes (id) values (${id + 10})`),
+        { ...LIMITS, beforeCommit: (sql) => sql`insert into notes (id) values (${id})` },
+      );
+      if (outcome.kind === 'not_applied') {
+        expect(outcome.failure).toMatchObject({ constraint: 'notes_pkey' });
+      }
+    }
+    expect(await ids()).toEqual([1, 2, 11, 12]);
+    expect(pool.stats()).toMatchObject({ opened: 1, discarded: 0 });
+  });
+
   test('ends with its transaction: a kept sql or a late part reaches nobody', async () => {
     const pool = open();
     let kept: Sql | undefined;

@@ -109,6 +109,11 @@ export type TransactionOptions<P> = Limits & {
   isolation?: 'read committed' | 'repeatable read' | 'serializable';
   readOnly?: boolean;
   /**
+   * The last statement: sent in the same packet as COMMIT and executed before it. Nobody gets its
+   * answer, but if it fails, so does the transaction.
+   */
+  beforeCommit?: (sql: Sql) => Statement<object[]> | undefined;
+  /**
    * Sent in the same packet as COMMIT and executed after it: where the position of the write is
    * read. Its answer is dropped unless COMMIT came back clean.
    */
@@ -673,9 +678,13 @@ abstract class Lease {
 
   /** A statement of the pool's own, handed to the driver before this returns. */
   protected control(strings: TemplateStringsArray): GuardedStatement {
-    const statement = new GuardedStatement(this, this.turn, strings, [], true, undefined);
-    statement.executed = true;
     this.unsent++;
+    return this.sendNow(new GuardedStatement(this, this.turn, strings, [], true, undefined));
+  }
+
+  /** Not when it is awaited, which is some microtasks later. */
+  protected sendNow(statement: GuardedStatement): GuardedStatement {
+    statement.executed = true;
     this.submit(statement);
     return statement;
   }
@@ -874,7 +883,8 @@ class Transaction<T, P> extends Lease {
       const handled = this.#fn(this.handle(), (fn, options) => this.#part(turn, fn, options));
       value = await Promise.race([this.#end.promise, handled]);
       if (this.unsent > 0) await this.stragglers();
-      if (this.inFlight.length > 0) throw new DatabaseMisuse(FORGOTTEN);
+      // The end of a part may still be on its way, and needs nobody to wait for it.
+      if (this.inFlight.some(({ ours }) => !ours)) throw new DatabaseMisuse(FORGOTTEN);
     } catch (error) {
       if (this.endedByHandler) return { kind: 'unknown', failure: { kind: 'ended-by-handler' } };
       await this.#rollBack();
@@ -903,13 +913,15 @@ class Transaction<T, P> extends Lease {
       if (this.unsent > 0) await this.stragglers();
       scope.over = true;
       if (this.inFlight.some((one) => one.scope === scope)) throw new DatabaseMisuse(FORGOTTEN);
+      const release = this.control(RELEASE);
+      release.catch(ignore);
+      // Nothing has failed, so this cannot; if it does all the same, so does everything after it.
+      if (this.firstRejection === undefined) return value;
       try {
-        await this.control(RELEASE);
+        await release;
       } catch (error) {
         // A failure that was passed over had aborted the part, and that is what it failed of.
-        throw this.firstRejection !== undefined && this.lost === undefined
-          ? new DatabaseError(this.firstRejection)
-          : error;
+        throw this.lost === undefined ? new DatabaseError(this.firstRejection) : error;
       }
       return value;
     } catch (error) {
@@ -934,6 +946,8 @@ class Transaction<T, P> extends Lease {
 
   async #commitAndAfter(value: T): Promise<WriteOutcome<T, P>> {
     this.turn++;
+    const last = this.#options.beforeCommit?.(this.handle());
+    if (last !== undefined) this.sendNow(last as unknown as GuardedStatement);
     const commit = this.control(COMMIT);
     this.#commit = commit;
     // Asked before COMMIT is answered, so it shares the packet; its own Sync keeps it behind.

@@ -4,7 +4,7 @@
  * Everything it does at its home is one transaction: its handler's writes and reads, and the answer
  * that is kept. So there are its effects and its answer, or neither; a retry finds the answer, and
  * it does not matter which edge it meets or what ended in between. Nobody hears the answer before
- * the commit was acknowledged. docs/decisions/0016 says what that costs and what was turned down.
+ * the commit was acknowledged. docs/decisions/0018 says what that costs and what was turned down.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Context } from 'hono';
@@ -58,6 +58,7 @@ export async function answerOnce(
   handle: () => Promise<unknown>,
 ): Promise<void> {
   let shared: SharedTransaction | undefined;
+  let answer: Answer | undefined;
   let ending: Ending = 'not-applied';
   const witness = witnessOf(edge, visit);
   try {
@@ -71,11 +72,11 @@ export async function answerOnce(
         visit.shared = shared;
         await handle();
         if (!isKept(c, visit)) throw new NotKept();
-        const answer = await answerOf(c.res, edge.limits.bodyBytesMax);
-        await storeAnswer(sql, keyed, visit, answer);
+        answer = await answerOf(c.res, edge.limits.bodyBytesMax);
         return responseOf(answer);
       },
       witness,
+      (sql) => answer && storeAnswer(sql, keyed, visit, answer),
     );
     visit.session = seenAtHome(visit.session, edge.here);
     ending = 'applied';
@@ -199,17 +200,16 @@ async function findAnswer(
   }
 }
 
-async function storeAnswer(
+function storeAnswer(
   sql: Sql,
   { key, request }: Keyed,
   { policy }: Visit,
   { status, fields, body }: Answer,
-): Promise<void> {
+) {
   const { retentionMs } = policy.policy.idempotency;
-  const [row] = await sql<{ stored: boolean }[]>`
+  return sql`
     select domicile.store_answer(
-      ${key}, ${request}, ${retentionMs}, ${status}, ${sql.json(fields)}, ${body}) as stored`;
-  if (row?.stored !== true) throw new Refusal({ kind: 'idempotency-key-in-flight' });
+      ${key}, ${request}, ${retentionMs}, ${status}, ${sql.json(fields)}, ${body})`;
 }
 
 /** What the app could not do, it may be asked again; so may what no handler has answered. */

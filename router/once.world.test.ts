@@ -273,7 +273,7 @@ describe('many at once', () => {
       return row?.waits === true;
     });
     const answer = await ask('eu', path, key, { body: LAMP });
-    expect(problemOf(answer)).toEqual([409, 'idempotency-key-in-flight', 'safe']);
+    expect(problemOf(answer)).toEqual([503, 'write-not-applied', 'safe']);
     expect(answer.ms).toBeLessThan(1_200);
     await holding;
     expect(await ordersOf('eu', user)).toEqual([]);

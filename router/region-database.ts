@@ -27,6 +27,7 @@ import {
   LeasePool,
   type Part,
   type Sql,
+  type Statement,
 } from '../regions/postgres.ts';
 import type { MirrorSighting, Sighting, Sightings } from '../regions/sighting.ts';
 import { Barrier, type Confirmation } from './barrier.ts';
@@ -422,12 +423,14 @@ export class RegionDatabase {
   /**
    * Runs `work` in one transaction on the primary and takes the position after its commit. A session
    * that has seen what the primary's history lacks is told so first: its write may follow from it.
+   * The last statement, `beforeCommit`, shares the packet of COMMIT.
    */
   async write<T>(
     visit: Visit,
     floor: Floor,
     work: (sql: Sql, part: Part) => Promise<T>,
     witness: Witness,
+    beforeCommit?: (sql: Sql) => Statement<object[]> | undefined,
   ): Promise<T> {
     const { now, sightings } = this.#options;
     const primary = this.#primary();
@@ -457,7 +460,11 @@ export class RegionDatabase {
     const sentAtMs = now();
     const outcome = await this.#pool(node, 'writer').transaction(
       (sql, part) => asWriter(visit, sql, at.timeline, (entered) => work(entered, part)),
-      { timeoutMs, afterCommit: standsAt },
+      {
+        timeoutMs,
+        ...(beforeCommit !== undefined && { beforeCommit }),
+        afterCommit: standsAt,
+      },
     );
     switch (outcome.kind) {
       case 'applied':
@@ -811,6 +818,10 @@ function rejection(sqlstate: string, constraint: string | undefined): Failure {
       return { kind: 'write-not-applied', why: 'The region has another primary by now' };
     case 'DM001':
       return { kind: 'write-not-applied', why: 'The claim on the id had been given back' };
+    case '55P03':
+      return { kind: 'write-not-applied', why: 'It waited too long for another transaction' };
+    case 'DM021':
+      return { kind: 'idempotency-key-in-flight' };
     case '25006':
       return { kind: 'read-only-route' };
     // A grant, row security, or one of the functions behind it (regions/schema/0002-enforcement.sql).

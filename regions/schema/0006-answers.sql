@@ -63,10 +63,10 @@ begin
   end if;
 end $$;
 
--- Stores an answer; false when there is one already, or may be in a moment.
+-- Stores an answer, and fails when there is one already. Called in one packet with COMMIT.
 create function domicile.store_answer(
   p_key bytea, p_request bytea, p_keep_ms bigint, p_status integer, p_fields jsonb, p_body bytea
-) returns boolean
+) returns void
 language plpgsql volatile security definer
 set search_path = pg_catalog, domicile set lock_timeout = '200ms' as $$
 begin
@@ -76,9 +76,9 @@ begin
     set request = excluded.request, status = excluded.status, fields = excluded.fields,
         body = excluded.body, stored_at = excluded.stored_at
     where a.stored_at <= clock_timestamp() - p_keep_ms * interval '1 millisecond';
-  return found;
-exception when lock_not_available then
-  return false;
+  if not found then
+    raise exception using errcode = 'DM021', message = 'an answer to this key is stored already';
+  end if;
 end $$;
 
 -- Removes some of what is older than the policy keeps; says how many they were.
