@@ -142,6 +142,8 @@ export default new Hono<Domicile>()
         case 'as-nobody':
           await sql`select set_config('domicile.subject', '', true)`;
           return sql`select found from domicile.find_answer(${k}, ${r}, 100000000)`;
+        case 'store':
+          return sql`select domicile.store_answer(${k}, ${r}, 100000000, 200, '[]'::jsonb, ${r})`;
         case 'receipt':
           // Settled by a transaction that began after this one, and is over by then.
           await order(sql, c.var.subject, 1);

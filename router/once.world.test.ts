@@ -161,6 +161,22 @@ describe('a request that comes again', () => {
     }
   });
 
+  test('is not told what no standby may have', async () => {
+    const user = await userAt('eu');
+    const path = `/users/${user}/orders`;
+    const key = newKey();
+    const first = await ask('eu', path, key, { body: LAMP });
+    domicile.clusters.kill('eu-b', 'SIGSTOP');
+    try {
+      const again = await ask('eu', path, key, { body: LAMP });
+      expect(problemOf(again)).toEqual([504, 'write-outcome-unknown', 'same-key-only']);
+    } finally {
+      domicile.clusters.kill('eu-b', 'SIGCONT');
+    }
+    const later = await insist('eu', path, key, { body: LAMP });
+    expect([said(later), isReplay(later)]).toEqual([said(first), true]);
+  });
+
   test('with another method, address or body is refused and changes nothing', async () => {
     const user = await userAt('eu');
     const path = `/users/${user}/orders`;
@@ -358,6 +374,16 @@ describe('a handler', () => {
     expect((await steal(eve, 'as-nobody')).json).toEqual([{ found: 'nothing' }]);
     // The positive control: the hashes are the right ones.
     expect((await steal(ann, 'function')).json).toEqual([{ found: 'answer' }]);
+  });
+
+  test('cannot put its own answer in the place of the one that is kept', async () => {
+    const eve = await userAt('eu');
+    const key = newKey();
+    const hash = hashes.ofKey(eve, key).toString('hex');
+    const body = { key: hash, request: hash };
+    const answer = await ask('eu', `/users/${eve}/once/steals/store`, key, { body });
+    expect(problemOf(answer)).toEqual([409, 'idempotency-key-in-flight', 'safe']);
+    expect(await answersOf('eu', eve)).toBe(0);
   });
 });
 

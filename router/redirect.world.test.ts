@@ -410,6 +410,30 @@ describe('a route', () => {
     }
   });
 
+  test('with an idempotency key is done once at home, and sent there from abroad', async () => {
+    const text = canary();
+    const path = messagesOf(users.eu);
+    const headers = { 'idempotency-key': newId('key') };
+    const sent = await domicile.call(abroad(), 'POST', path, { body: { text }, headers });
+    expect([sent.status, heardBy(hops).includes(text)]).toEqual([307, false]);
+    const replayed: unknown[] = [];
+    for (let attempt = 0; attempt < 3; attempt++) {
+      const answer = await domicile.call('eu', 'POST', path, { body: { text }, headers });
+      expect([answer.status, answer.json]).toEqual([201, { stored: text.length }]);
+      replayed.push(answer.headers['idempotency-replayed']);
+    }
+    expect(replayed).toEqual([undefined, 'true', 'true']);
+    expect(await storedIn('eu', text)).toBe(1);
+    const mailbox = { 'x-user': newId(), 'x-country': 'DE', ...headers };
+    for (let attempt = 0; attempt < 2; attempt++) {
+      const body = { text: canary() };
+      const made = await domicile.call('eu', 'POST', '/mailboxes', { body, headers: mailbox });
+      expect([made.status, made.json.type?.split('#')[1]]).toEqual(
+        attempt === 0 ? [201, undefined] : [422, 'idempotency-key-reused'],
+      );
+    }
+  });
+
   test('of a table that may pass is forwarded as before', async () => {
     const path = `/users/${users.eu}/name`;
     const answer = await domicile.call(abroad(), 'PUT', path, { body: { text: 'new name' } });
