@@ -16,6 +16,13 @@ function begins(path: string): number {
   return times;
 }
 
+/** What handlers of this process have come to, by the user that they served. */
+const marks = new Map<string, string[]>();
+
+function mark(user: string, what: string): void {
+  marks.set(user, [...(marks.get(user) ?? []), what]);
+}
+
 const order = (sql: Sql, user: string, cents: number) =>
   sql`insert into orders (user_id, total_cents) values (${user}, ${cents})`;
 
@@ -44,14 +51,26 @@ export default new Hono<Domicile>()
         throw new Refusal({ kind: 'invalid-request', complaints: [] });
       case 'late':
         await sleep(3_000);
-        await c.var.data.write((sql) => order(sql, user, 2));
+        await c.var.data
+          .write((sql) => order(sql, user, 2))
+          .finally(() => mark(user, 'tried to write late'));
         return c.json({ stored: 'late' }, 201);
+      case 'forgets':
+        // Nobody waits for it, and its request has failed by then.
+        void sleep(200)
+          .then(() => c.var.data.write((sql) => order(sql, user, 2)))
+          .catch(() => {})
+          .finally(() => mark(user, 'tried to write late'));
+        throw new RangeError('of its own');
       default:
         return c.json({ stored: false }, 503);
     }
   })
 
+  .get('/users/:user/once/marks', (c) => c.json(marks.get(c.var.subject) ?? []))
+
   .post('/users/:user/once/slow/:ms', async (c) => {
+    mark(c.var.subject, 'began slowly');
     await c.var.data.write((sql) => order(sql, c.var.subject, 1));
     await sleep(Number(c.req.param('ms')));
     return c.json({ times: begins(c.req.path) }, 201);

@@ -84,6 +84,11 @@ function said({ status, text, headers }: Answer) {
 
 const isReplay = ({ headers }: Answer) => headers['idempotency-replayed'] === 'true';
 
+/** What handlers have come to at one edge of eu. */
+async function marksOf(user: string, edge = 'eu'): Promise<string[]> {
+  return (await domicile.call(edge, 'GET', `/users/${user}/once/marks`)).json;
+}
+
 /** Repeats a request, as a client would, until it is answered for good. */
 async function insist(to: string, path: string, key: string, call?: Call): Promise<Answer> {
   let answer: Answer | undefined;
@@ -252,6 +257,8 @@ describe('many at once', () => {
       expect(answer.ms).toBeLessThan(1_500);
     }
     expect(rest.length).toBeGreaterThan(0);
+    // The others are told before their handlers begin.
+    expect([...(await marksOf(user)), ...(await marksOf(user, second.url))].length).toBe(1);
     expect(await ordersOf('eu', user)).toEqual([1]);
     const [first] = done;
     for (const edge of edges) {
@@ -323,10 +330,17 @@ describe('a handler', () => {
     const late = await ask('eu', path, key);
     expect(problemOf(late)).toEqual([503, 'write-not-applied', 'safe']);
     expect(late.ms).toBeLessThan(2_900);
-    // Its sleep ends a second later, and it tries to write once more.
-    await eventually('it has tried', async () => (await ask('eu', path, key)).status === 201);
-    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    expect((await insist('eu', path, key)).status).toBe(201);
+    await eventually('it has tried', async () => (await marksOf(user)).length === 1);
     expect(await ordersOf('eu', user)).toEqual([1]);
+  });
+
+  test('that has failed cannot write in the background either', async () => {
+    const user = await userAt('eu');
+    const path = `/users/${user}/once/fails/forgets`;
+    expect((await ask('eu', path, newKey())).status).toBe(500);
+    await eventually('it has tried', async () => (await marksOf(user)).length === 1);
+    expect(await ordersOf('eu', user)).toEqual([]);
   });
 
   test('that catches a failure finds what it would find without a key', async () => {
