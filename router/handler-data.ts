@@ -42,7 +42,11 @@ export class HomeData implements Data {
 
   async read<T>(query: (sql: Sql) => Promise<T>): Promise<T> {
     const { edge, visit } = this;
-    if (visit.shared !== undefined) return visit.shared.read(query);
+    if (visit.shared !== undefined) {
+      await this.#meetCopies();
+      await edge.database.meet(visit, floorOf(visit.session, edge.here), this.witness);
+      return visit.shared.read(query);
+    }
     const startedAtMs = edge.now();
     await this.#meetCopies();
     const floor = floorOf(visit.session, edge.here);

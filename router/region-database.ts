@@ -182,6 +182,40 @@ export class RegionDatabase {
     }
   }
 
+  /**
+   * Resolves when the primary shows all of the floor: for a read in a transaction that runs there,
+   * whose own commit proves the rest. A replica can have shown what its primary does not yet.
+   */
+  async meet(visit: Visit, floor: Floor, witness: Witness): Promise<void> {
+    const primary = this.#primary();
+    if (primary === undefined) throw new Refusal(this.#unavailable(visit));
+    const budgetMs = visit.deadlineMs - this.#options.now();
+    const placed = placeRead(
+      {
+        nodes: [primary.node],
+        level: visit.level,
+        floor,
+        tried: NOTHING_TRIED,
+        waitMsMax: 0,
+        budgetMs,
+        primaryHasRoom: true,
+      },
+      this.known,
+      this.#options.now(),
+    );
+    try {
+      if (placed.kind === 'lost') throw new Refusal(this.#loss(placed, floor, witness));
+      if (placed.kind === 'refuse') throw new NotConfirmed('no primary');
+      if (placed.proof !== 'before' || (await this.#showsAll(visit, primary, floor))) return;
+      await this.#prove(visit, primary, floor, witness);
+    } catch (error) {
+      const because = objectionTo(error);
+      if (because === undefined) throw refusalOf(error, 'read', this.#at(primary.node));
+      visit.passedOver = [{ node: primary.node, because }];
+      throw new Refusal(this.#refusal(visit));
+    }
+  }
+
   async #readAt<T>(
     visit: Visit,
     seen: Sighting,
