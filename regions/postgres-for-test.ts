@@ -96,8 +96,11 @@ export type Wire = {
   /** Wires that are up, and all that ever were. */
   size(): number;
   opened(): number;
-  /** Called with what a client sends, before it goes on. False: it never arrives. */
-  onSent: ((text: string) => boolean) | undefined;
+  /**
+   * Called with what a client sends, before it goes on, and with the first thing that it sent, which
+   * says who it is. False: it never arrives.
+   */
+  onSent: ((text: string, hello: string) => boolean) | undefined;
   /** A TCP reset towards the client, on every wire or on one picked by the caller. */
   reset(pick?: (count: number) => number): void;
   /** Both ends stay open and nothing arrives, until `heal`. New wires are taken and ignored, too. */
@@ -115,10 +118,15 @@ export async function startWire(to: Endpoint): Promise<Wire> {
     const pair = [client, upstream] as const;
     pairs.add(pair);
     opened++;
+    let hello: string | undefined;
     for (const [from, into] of [pair, [upstream, client] as const]) {
       from.setNoDelay(true);
       from.on('data', (chunk) => {
-        if (from === client && wire.onSent?.(chunk.toString('latin1')) === false) return;
+        if (from === client) {
+          const text = chunk.toString('latin1');
+          hello ??= text;
+          if (wire.onSent?.(text, hello) === false) return;
+        }
         into.write(chunk);
       });
       from.on('error', () => into.destroy());

@@ -626,6 +626,8 @@ describe('the way to the primary', () => {
     wire = await startWire(domicile.clusters.superuser('eu-a'));
     edge = await domicile.startEdge({
       region: 'eu',
+      // Time for the test to see what happened before the edge gives up.
+      settings: { DOMICILE_BUDGET_MS: '12000' },
       catalogue: withRegion(domicile.catalogue, 'eu', (eu) => ({
         ...eu,
         nodes: eu.nodes.map((node) =>
@@ -635,15 +637,17 @@ describe('the way to the primary', () => {
     });
   }
 
-  const isCommit = (text: string) => /\0commit\0/.test(text);
+  /** Of a handler's transaction: the edge commits some of its own, too. */
+  const isCommit = (text: string, hello: string) =>
+    hello.includes('domicile_writer') && /\0commit\0/.test(text);
 
   test('cut before a COMMIT arrives: unknown, and the retry does it', async () => {
     await edgeBehindWire();
     const user = await userAt('eu');
     const path = `/users/${user}/orders`;
     const key = newKey();
-    wire.onSent = (text) => {
-      if (!isCommit(text)) return true;
+    wire.onSent = (text, hello) => {
+      if (!isCommit(text, hello)) return true;
       setImmediate(() => wire.reset());
       return false;
     };
@@ -659,8 +663,8 @@ describe('the way to the primary', () => {
 
   /** Resolves when the transaction is committed; from the COMMIT on nothing comes back. */
   function deafAfterCommit(user: string): Promise<void> {
-    wire.onSent = (text) => {
-      if (isCommit(text)) setImmediate(() => wire.blackHole());
+    wire.onSent = (text, hello) => {
+      if (isCommit(text, hello)) setImmediate(() => wire.blackHole());
       return true;
     };
     return eventually('it is committed', async () => (await ordersOf('eu', user)).length === 1);
@@ -671,10 +675,6 @@ describe('the way to the primary', () => {
     const user = await userAt('eu');
     const path = `/users/${user}/once/answers/bytes`;
     const key = newKey();
-    wire.onSent = (text) => {
-      if (isCommit(text)) setImmediate(() => wire.blackHole());
-      return true;
-    };
     const asking = ask(edge.url, path, key);
     await deafAfterCommit(user);
     wire.reset();
@@ -712,6 +712,7 @@ describe('the way to the primary', () => {
     await edgeBehindWire();
     const sender = await domicile.startEdge({
       region: 'us',
+      settings: { DOMICILE_BUDGET_MS: '12000' },
       catalogue: withRegion(domicile.catalogue, 'eu', (eu) => ({
         ...eu,
         edges: [
