@@ -283,3 +283,29 @@ test('what the primary itself has shown, it shows without proof', () => {
   const primary = seen('eu-a', 'primary', at(9n), { acknowledged: 8n });
   expect(place([primary], { ...at(9n), onReplica: false })).toMatchObject({ proof: 'none' });
 });
+
+describe('strong shows no less than session', () => {
+  const level = { kind: 'strong' } as const;
+  const fresh = seen('eu-a', 'primary', at(9n, 2));
+
+  test.each([
+    [8n, 'after'],
+    [9n, 'both'],
+  ])('of 8 acknowledged, what a replica showed at %s needs as proof: %s', (lsn, proof) => {
+    const primary = seen('eu-a', 'primary', at(9n), { acknowledged: 8n });
+    expect(place([primary], at(lsn), { level })).toMatchObject({ rung: 'primary', proof });
+  });
+
+  test('a loss is told there as well', () => {
+    const answer = place([fresh], at(7n), { level, histories: [FORKED] });
+    expect(answer).toMatchObject({ kind: 'lost', because: 'lost' });
+  });
+
+  test('an older primary than the session has met does not answer', () => {
+    const old = seen('eu-a', 'primary', at(9n, 1));
+    expect(place([old], at(3n, 2), { level })).toEqual({
+      kind: 'refuse',
+      passedOver: [{ node: 'eu-a', because: 'older_timeline' }],
+    });
+  });
+});

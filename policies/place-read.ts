@@ -42,8 +42,9 @@ export type Rung = 'replica' | 'replica_after_wait' | 'primary';
  *   commit that its primary has not been told of, and whoever saw it there must see it here.
  * - `after`: a commit must be acknowledged after the read has ended: a primary that was replaced
  *   without knowing it answers reads, and cannot commit.
+ * - `both`: what a replica has shown must be here, and the server must be the primary still.
  */
-export type Proof = 'none' | 'before' | 'after';
+export type Proof = 'none' | 'before' | 'after' | 'both';
 
 export type ReadPlacement =
   | {
@@ -90,7 +91,7 @@ export type Known = {
 
 export function placeRead(request: ReadRequest, known: Known, nowMs: number): ReadPlacement {
   const { nodes, level, tried, waitMsMax, budgetMs, primaryHasRoom } = request;
-  const floor = level.kind === 'session' ? request.floor : NO_FLOOR;
+  const floor = comparedAt(level, request.floor);
   const { sighting, history } = known;
   const passedOver: PassedOver[] = [];
   let primary: Sighting | undefined;
@@ -157,6 +158,14 @@ export function placeRead(request: ReadRequest, known: Known, nowMs: number): Re
   return { kind: 'refuse', passedOver };
 }
 
+/**
+ * What of the session's floor a read at this level is compared with. `strong` shows no less than
+ * `session`: a loss is told there as well, and what a replica has shown is there.
+ */
+export function comparedAt(level: Level, floor: Floor): Floor {
+  return level.kind === 'session' || level.kind === 'strong' ? floor : NO_FLOOR;
+}
+
 export function isLoss(stands: Standing): stands is Loss {
   return stands === 'lost' || stands === 'other_cluster';
 }
@@ -175,22 +184,22 @@ function standAt({ node }: Sighting, waitMs: number, passedOver: readonly Passed
 function proofAt(primary: Sighting, level: Level, floor: Floor, nowMs: number): Proof {
   switch (level.kind) {
     case 'strong':
-      return 'after';
+      return isOpen(primary, floor) ? 'both' : 'after';
     case 'bounded':
       return isWithin(primary, level.maxStalenessMs, nowMs) ? 'none' : 'after';
     case 'eventual':
       return 'none';
-    case 'session': {
-      const { acknowledged, at } = primary;
-      const open = floor.some(
-        ({ timeline, lsn, onReplica }) =>
-          onReplica &&
-          timeline === at.timeline &&
-          (acknowledged === undefined || lsn > acknowledged),
-      );
-      return open ? 'before' : 'none';
-    }
+    case 'session':
+      return isOpen(primary, floor) ? 'before' : 'none';
   }
+}
+
+/** Whether a replica has shown the session what this primary may not show yet. */
+function isOpen({ acknowledged, at }: Sighting, floor: Floor): boolean {
+  return floor.some(
+    ({ timeline, lsn, onReplica }) =>
+      onReplica && timeline === at.timeline && (acknowledged === undefined || lsn > acknowledged),
+  );
 }
 
 function isWithin({ freshAsOfMs }: Sighting, maxStalenessMs: number, nowMs: number): boolean {

@@ -6,6 +6,7 @@ import {
   bounded,
   floorOf,
   goOnFrom,
+  goOnIn,
   merge,
   NO_SESSION,
   raise,
@@ -158,6 +159,46 @@ describe('a session that was shown something', () => {
     expect(floorOf(alsoSaw(session, 'eu', primary), 'eu')).toEqual([seen]);
     expect(floorOf(alsoSaw(session, 'eu', { ...primary, lsn: 6n }), 'eu')).toEqual([
       { ...seen, lsn: 6n },
+    ]);
+  });
+
+  test('keeps what it saw beside the read that settled the rest', () => {
+    const one: Seen = { systemId: 1n, timeline: 1, lsn: 5n, onReplica: true };
+    const compared = [{ ...one, lsn: 3n }];
+    // Begun with floor 3, both of them: a replica shows 5 while the primary is being read.
+    const beside = raise(raise(NO_SESSION, 'eu', compared[0] as Seen), 'eu', one, compared);
+    const primary = { ...one, lsn: 6n, onReplica: false };
+    expect(floorOf(raise(beside, 'eu', primary, compared), 'eu')).toEqual([{ ...one, lsn: 6n }]);
+    // The other one has met the next primary already.
+    const next = { ...one, timeline: 2, lsn: 7n, onReplica: false };
+    const ahead = raise(beside, 'eu', next, [one]);
+    expect(floorOf(ahead, 'eu')).toEqual([next]);
+    expect(floorOf(raise(ahead, 'eu', primary, compared), 'eu')).toEqual([primary, next]);
+  });
+
+  test('gives up after a loss what is lost, and nothing else', () => {
+    const seen = (timeline: number, lsn: bigint): Seen => ({
+      systemId: 1n,
+      timeline,
+      lsn,
+      onReplica: true,
+    });
+    const history = { systemId: 1n, timeline: 2, ancestors: [{ timeline: 1, end: 6n }] };
+    const of = (...floor: Seen[]) => ({ ...NO_SESSION, floors: new Map([['eu', floor]]) });
+    const at = { systemId: 1n, timeline: 2, lsn: 4n };
+    const begin = { ...at, lsn: 6n, onReplica: false };
+    // The replica that tells of the loss has not replayed all of what is left.
+    expect(floorOf(goOnIn(of(seen(1, 9n)), 'eu', at, history), 'eu')).toEqual([begin]);
+    expect(floorOf(goOnIn(of(seen(1, 9n), seen(2, 8n)), 'eu', at, history), 'eu')).toEqual([
+      seen(2, 8n),
+    ]);
+    expect(floorOf(goOnIn(of(seen(1, 9n), seen(3, 8n)), 'eu', at, history), 'eu')).toEqual([
+      begin,
+      seen(3, 8n),
+    ]);
+    const other = { ...at, systemId: 2n };
+    expect(floorOf(goOnIn(of(seen(1, 9n)), 'eu', other, undefined), 'eu')).toEqual([
+      { ...other, onReplica: false },
     ]);
   });
 

@@ -7,12 +7,14 @@
  */
 
 import type { RegionId } from '../regions/catalogue.ts';
+import type { History, Position } from '../regions/position.ts';
 import {
   boundFloor,
   type Floor,
   mergeFloors,
   NO_FLOOR,
   type Seen,
+  salvage,
   sameHistory,
 } from './standing.ts';
 
@@ -47,20 +49,36 @@ export function floorOf(session: Session, region: RegionId): Floor {
 }
 
 /**
- * The same session, after `region` has shown it what there is up to `seen`. Whoever shows something
- * has compared the floor with it before, so older histories of the region go, and what a primary
- * has shown needs no replica's word. Returns itself if it knew.
+ * The same session, after `region` has shown it what there is up to `seen`, on a server that was
+ * found to have all of `compared`. That much is settled by it: older histories of the region go, and
+ * what a primary has shown needs no replica's word. What else the session has seen meanwhile, or
+ * was not compared, counts as it did. Returns itself if it knew.
  */
-export function raise(session: Session, region: RegionId, seen: Seen): Session {
+export function raise(
+  session: Session,
+  region: RegionId,
+  seen: Seen,
+  compared: Floor = floorOf(session, region),
+): Session {
   const floor = floorOf(session, region);
-  const known = floor.find((one) => sameHistory(one, seen));
-  if (known !== undefined && known.lsn >= seen.lsn) {
-    const knew = floor.length === 1 && (known.lsn > seen.lsn || !known.onReplica || seen.onReplica);
-    if (knew) return session;
-    const settled = known.lsn === seen.lsn && !seen.onReplica ? seen : known;
-    return goOnFrom(session, region, settled);
+  const open = floor.filter((one) => !settles(seen, compared, one));
+  const raised = mergeFloors(open, [seen]);
+  if (raised.length === floor.length && raised.every((one, at) => isSame(one, floor[at]))) {
+    return session;
   }
-  return goOnFrom(session, region, seen);
+  return { ...session, floors: new Map(session.floors).set(region, raised) };
+}
+
+function settles(seen: Seen, compared: Floor, one: Seen): boolean {
+  if (sameHistory(seen, one) && seen.lsn < one.lsn) return false;
+  return compared.some(
+    (other) =>
+      sameHistory(other, one) && other.lsn >= one.lsn && (other.onReplica || !one.onReplica),
+  );
+}
+
+function isSame(a: Seen, b: Seen | undefined): boolean {
+  return b !== undefined && sameHistory(a, b) && a.lsn === b.lsn && a.onReplica === b.onReplica;
 }
 
 /**
@@ -68,17 +86,23 @@ export function raise(session: Session, region: RegionId, seen: Seen): Session {
  * seen before counts as it did. Returns itself if it knew.
  */
 export function alsoSaw(session: Session, region: RegionId, seen: Seen): Session {
-  const floor = floorOf(session, region);
-  const known = floor.find((one) => sameHistory(one, seen));
-  if (known !== undefined && known.lsn >= seen.lsn && (known.onReplica || !seen.onReplica)) {
-    return session;
-  }
-  return { ...session, floors: new Map(session.floors).set(region, mergeFloors(floor, [seen])) };
+  return raise(session, region, seen, NO_FLOOR);
 }
 
 /** The same session with nothing left of what it had seen of this region but this. */
 export function goOnFrom(session: Session, region: RegionId, seen: Seen): Session {
   return { ...session, floors: new Map(session.floors).set(region, [seen]) };
+}
+
+/** The same session without what this history of the region does not have any more. */
+export function goOnIn(
+  session: Session,
+  region: RegionId,
+  at: Position,
+  history: History | undefined,
+): Session {
+  const left = salvage(floorOf(session, region), at, history);
+  return { ...session, floors: new Map(session.floors).set(region, left) };
 }
 
 /** The home has shown something that is not older than any copy was. */

@@ -69,6 +69,23 @@ function standingTo(at: Position, seen: Seen, history: History | undefined): Sta
   return seen.lsn <= at.lsn ? 'reached' : 'behind';
 }
 
+/**
+ * What is left of a floor where `at` is the region's history. Of older timelines everything is left
+ * that this one began with, and no more; what it has written itself is not given up with the rest.
+ */
+export function salvage(floor: Floor, at: Position, history: History | undefined): Floor {
+  const begin = history?.ancestors.at(-1)?.end ?? at.lsn;
+  let left = NO_FLOOR;
+  for (const seen of floor) {
+    const stands = standingTo(at, seen, history);
+    const isOther = stands === 'other_cluster';
+    const isOlder = seen.timeline < at.timeline && stands !== 'history_unknown';
+    const lsn = isOther ? at.lsn : begin;
+    left = mergeFloors(left, [isOther || isOlder ? { ...at, lsn, onReplica: false } : seen]);
+  }
+  return left;
+}
+
 /** What both have seen. Commutative, associative, idempotent, and never below either. */
 export function mergeFloors(a: Floor, b: Floor): Floor {
   if (a.length === 0 || a === b) return b;

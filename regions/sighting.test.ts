@@ -8,6 +8,7 @@ const commit = (lsn: bigint, sentAtMs: number, timeline = 1, node = 'a') => ({
   node,
   incarnation: `${node}1`,
   at: at(lsn, timeline),
+  confirmed: lsn,
   sentAtMs,
 });
 const replica = (lsn: bigint, seenAtMs: number, incarnation = 'b1', timeline = 1) =>
@@ -54,6 +55,15 @@ describe('what a primary has acknowledged', () => {
     expect(board.of('a')).toMatchObject({ acknowledged: 30n, at: at(30n), freshAsOfMs: 1_100 });
     board.record(primary(40n, 1_250));
     expect(board.of('a')).toMatchObject({ acknowledged: 30n, at: at(40n), freshAsOfMs: 1_100 });
+  });
+
+  test('ends where the commit began: what was flushed meanwhile may still wait for a standby', () => {
+    const board = new Sightings();
+    board.record(primary(10n, 1_000));
+    board.acknowledge({ ...commit(30n, 1_100), confirmed: 20n });
+    expect(board.of('a')).toMatchObject({ acknowledged: 20n, at: at(30n), freshAsOfMs: 1_100 });
+    board.acknowledge({ ...commit(40n, 1_200), confirmed: undefined });
+    expect(board.of('a')).toMatchObject({ acknowledged: 20n, at: at(40n), freshAsOfMs: 1_200 });
   });
 
   test('is not taken from another start of it, nor from another timeline', () => {

@@ -39,6 +39,11 @@ export type Acknowledgement = {
   node: string;
   incarnation: string;
   at: Position;
+  /**
+   * A position that was written before the commit, so the standby has confirmed it with the commit.
+   * `at` is no such position: commits of others may have been flushed meanwhile, and still wait.
+   */
+  confirmed: Lsn | undefined;
   /** Monotonic milliseconds when the transaction was sent. */
   sentAtMs: number;
 };
@@ -102,7 +107,7 @@ export class Sightings {
   }
 
   /** A commit came back clean: its server was the primary when it was sent. */
-  acknowledge({ node, incarnation, at, sentAtMs }: Acknowledgement): void {
+  acknowledge({ node, incarnation, at, confirmed, sentAtMs }: Acknowledgement): void {
     this.#notice(at);
     if (this.isSuperseded(at)) return;
     const last = this.#acknowledged.at(-1);
@@ -117,8 +122,7 @@ export class Sightings {
     const seen = this.#nodes.get(node);
     if (seen?.role !== 'primary' || seen.incarnation !== incarnation || !sameLog(seen.at, at))
       return;
-    const acknowledged =
-      seen.acknowledged !== undefined && seen.acknowledged > at.lsn ? seen.acknowledged : at.lsn;
+    const acknowledged = higher(seen.acknowledged, confirmed);
     const reached = seen.at.lsn > at.lsn ? seen.at : at;
     const freshAsOfMs = Math.max(seen.freshAsOfMs ?? sentAtMs, sentAtMs);
     this.#nodes.set(node, { ...seen, at: reached, acknowledged, freshAsOfMs });
@@ -214,6 +218,11 @@ export class Sightings {
     this.#levelLooks.set(node, looks);
     return looks >= LOOKS_TO_RECOVER;
   }
+}
+
+function higher(a: Lsn | undefined, b: Lsn | undefined): Lsn | undefined {
+  if (a === undefined || b === undefined) return a ?? b;
+  return a > b ? a : b;
 }
 
 function sample(samples: Sample[], one: Sample): void {

@@ -3,7 +3,13 @@ import { Barrier, type Confirmation } from './barrier.ts';
 
 const confirmed = (lsn: bigint): Confirmation => ({
   kind: 'confirmed',
-  at: { node: 'a', incarnation: 'a1', at: { systemId: 9n, timeline: 1, lsn }, sentAtMs: 0 },
+  at: {
+    node: 'a',
+    incarnation: 'a1',
+    at: { systemId: 9n, timeline: 1, lsn },
+    confirmed: lsn,
+    sentAtMs: 0,
+  },
 });
 
 /** Commits that end when the test says so. */

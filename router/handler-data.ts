@@ -6,7 +6,15 @@
  */
 
 import type { Context } from 'hono';
-import { alsoSaw, floorOf, goOnFrom, raise, seenAtHome, seeThrough } from '../policies/session.ts';
+import {
+  alsoSaw,
+  floorOf,
+  goOnFrom,
+  goOnIn,
+  raise,
+  seenAtHome,
+  seeThrough,
+} from '../policies/session.ts';
 import type { Seen } from '../policies/standing.ts';
 import type { RegionId } from '../regions/catalogue.ts';
 import type { Sql } from '../regions/postgres.ts';
@@ -50,11 +58,8 @@ export class HomeData implements Data {
     const startedAtMs = edge.now();
     await this.#meetCopies();
     const floor = floorOf(visit.session, edge.here);
-    // Of the levels only this one has compared the floor with what it shows.
-    const isSession = visit.level.kind === 'session';
-    const witness = isSession ? this.witness : this.bystander;
-    const value = await edge.database.read(visit, floor, query, witness);
-    if (isSession) visit.session = seenAtHome(visit.session, edge.here);
+    const value = await edge.database.read(visit, floor, query, this.witness);
+    if (visit.level.kind === 'session') visit.session = seenAtHome(visit.session, edge.here);
     visit.timed('sql', edge.now() - startedAtMs);
     return value;
   }
@@ -81,20 +86,16 @@ export class HomeData implements Data {
     if (visit.level.kind !== 'session' || !visit.session.seenThrough.has(edge.here)) return;
     visit.session = alsoSaw(visit.session, edge.here, await edge.database.present(visit));
   }
-
-  protected bystander: Witness = {
-    saw: (seen) => {
-      this.visit.session = alsoSaw(this.visit.session, this.edge.here, seen);
-    },
-    goesOnFrom: (seen) => this.witness.goesOnFrom(seen),
-  };
 }
 
 /** Raises the visit's session to what this region shows it. */
 export function witnessOf(edge: Edge, visit: Visit): Witness {
   return {
-    saw: (seen) => {
-      visit.session = raise(visit.session, edge.here, seen);
+    saw: (seen, compared) => {
+      visit.session = raise(visit.session, edge.here, seen, compared);
+    },
+    goesOnIn: (at, history) => {
+      visit.session = goOnIn(visit.session, edge.here, at, history);
     },
     goesOnFrom: (seen) => {
       visit.session = goOnFrom(visit.session, edge.here, seen);

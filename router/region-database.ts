@@ -10,6 +10,7 @@
 import { EVENTUAL } from '../policies/consistency.ts';
 import { HOME_CONSTRAINT } from '../policies/enforcement.ts';
 import {
+  comparedAt,
   isLoss,
   type Known,
   type Loss,
@@ -18,9 +19,15 @@ import {
   placeRead,
   SIGHTING_AGE_MS_MAX,
 } from '../policies/place-read.ts';
-import { type Floor, NO_FLOOR, type Seen, standing } from '../policies/standing.ts';
+import { type Floor, NO_FLOOR, type Seen, type Standing, standing } from '../policies/standing.ts';
 import { type Region, slotName } from '../regions/catalogue.ts';
-import { formatLsn, lsnFromPostgres, type Position } from '../regions/position.ts';
+import {
+  formatLsn,
+  type History,
+  type Lsn,
+  lsnFromPostgres,
+  type Position,
+} from '../regions/position.ts';
 import {
   DatabaseError,
   type DatabaseFailure,
@@ -74,8 +81,10 @@ const CHECK_MS_MAX = 100;
 
 /** Keeps what a session is shown. */
 export type Witness = {
-  /** Everything up to there was visible. */
-  saw: (seen: Seen) => void;
+  /** Everything up to there was visible, on a server that was found to have all of `compared`. */
+  saw: (seen: Seen, compared: Floor) => void;
+  /** Part of what the session had seen is not in this history of the region, and will not come back. */
+  goesOnIn: (at: Position, history: History | undefined) => void;
   /** What the session had seen cannot be had any more; this is what there is. */
   goesOnFrom: (seen: Seen) => void;
 };
@@ -83,6 +92,16 @@ export type Witness = {
 class NotReached extends Error {}
 
 class NotConfirmed extends Error {}
+
+/** What a server showed is not what the session may be shown. */
+class NotBelieved extends Error {
+  readonly because: Exclude<Standing, 'reached'>;
+
+  constructor(because: Exclude<Standing, 'reached'>) {
+    super(because);
+    this.because = because;
+  }
+}
 
 /** What is read abroad was taken away meanwhile: not a mistake of the handler. */
 export class CopyWithdrawn extends Error {}
@@ -100,6 +119,8 @@ export class RegionDatabase {
   /** Reads that run on the primary now. */
   #primaryReads = 0;
   #primaryReadsMax: number;
+  /** Whether the last commit that proved something waited for a standby. */
+  #isSynchronous = false;
   /** What reads are decided by. */
   readonly known: Known;
   /** Which start of its server each open connection leads to. */
@@ -153,7 +174,10 @@ export class RegionDatabase {
       );
       visit.passedOver = placed.passedOver;
       if (placed.kind === 'refuse') throw new Refusal(this.#refusal(visit));
-      if (placed.kind === 'lost') throw new Refusal(this.#loss(placed, floor, witness));
+      if (placed.kind === 'lost') {
+        const at = sightings.of(placed.node)?.at;
+        throw new Refusal(this.#loss({ at, because: placed.because }, floor, witness));
+      }
       const { node, rung, proof, waitMs } = placed;
       // Of the sighting that decided; while a connection is waited for, another one may come.
       const seen = sightings.of(node);
@@ -161,14 +185,18 @@ export class RegionDatabase {
       visit.decision = { kind: 'serve', node, rung };
       try {
         if (rung !== 'replica') await this.#checkPossible(visit, floor, witness);
-        if (proof === 'before' && !(await this.#showsAll(visit, seen, floor))) {
+        if (
+          (proof === 'before' || proof === 'both') &&
+          !(await this.#showsAll(visit, seen, floor))
+        ) {
           await this.#prove(visit, seen, floor, witness);
         }
         if (rung === 'primary') this.#primaryReads++;
         const value = await this.#readAt(visit, seen, waitMs, floor, query, witness).finally(() => {
           if (rung === 'primary') this.#primaryReads--;
         });
-        if (proof === 'after') await this.#prove(visit, seen, NO_FLOOR, witness);
+        if (proof === 'after' || proof === 'both')
+          await this.#prove(visit, seen, NO_FLOOR, witness);
         visit.stalenessMs = this.#stalenessMs(node, proof);
         return value;
       } catch (error) {
@@ -177,7 +205,7 @@ export class RegionDatabase {
         tried ??= new Map();
         tried.set(node, objection);
         if (objection === 'unreachable') sightings.forget(node);
-        if (objection === 'behind') sightings.fellBehind(node);
+        if (error instanceof NotReached) sightings.fellBehind(node);
       }
     }
   }
@@ -204,9 +232,13 @@ export class RegionDatabase {
       this.#options.now(),
     );
     try {
-      if (placed.kind === 'lost') throw new Refusal(this.#loss(placed, floor, witness));
+      if (placed.kind === 'lost') {
+        const { because } = placed;
+        throw new Refusal(this.#loss({ at: primary.at, because }, floor, witness));
+      }
       if (placed.kind === 'refuse') throw new NotConfirmed('no primary');
-      if (placed.proof !== 'before' || (await this.#showsAll(visit, primary, floor))) return;
+      const isOpen = placed.proof === 'before' || placed.proof === 'both';
+      if (!isOpen || (await this.#showsAll(visit, primary, floor))) return;
       await this.#prove(visit, primary, floor, witness);
     } catch (error) {
       const because = objectionTo(error);
@@ -224,10 +256,11 @@ export class RegionDatabase {
     query: (sql: Sql) => Promise<T>,
     witness: Witness,
   ): Promise<T> {
-    const { node, at } = seen;
+    const { node } = seen;
     const timeoutMs = visit.deadlineMs - this.#options.now();
     let incarnation = '';
-    return this.#pool(node, 'reader').run<T, StandsAt>(
+    let stood: StandsAt | undefined;
+    const value = await this.#pool(node, 'reader').run<T, StandsAt>(
       async (sql, connection, own) => {
         incarnation = this.#incarnations.get(connection) ?? (await this.#greet(own, connection));
         // What is known of a node was learned from one start of it, and this connection may lead to
@@ -244,17 +277,35 @@ export class RegionDatabase {
         ...(visit.level.kind !== 'eventual' && {
           after: {
             ask: standsAt,
-            tell: (stood) => {
-              const shown = shownBy(seen, stood);
-              witness.saw(shown);
-              if (shown.timeline === at.timeline) {
-                this.#options.sightings.advance(node, incarnation, shown.lsn);
-              }
+            tell: (answer) => {
+              stood = answer;
             },
           },
         }),
       },
     );
+    if (stood !== undefined) {
+      const shown = this.#believe(seen, stood, comparedAt(visit.level, floor), witness);
+      if (shown.timeline === seen.at.timeline) {
+        this.#options.sightings.advance(node, incarnation, shown.lsn);
+      }
+    }
+    return value;
+  }
+
+  /**
+   * Holds what a server said of itself after a read against the floor once more: meanwhile it may
+   * have gone on to another timeline, where a position beyond the floor's means something else.
+   */
+  #believe(seen: Sighting, stood: StandsAt, compared: Floor, witness: Witness): Seen {
+    const shown = shownBy(seen, stood);
+    const history = this.known.history(shown.systemId, shown.timeline);
+    const stands = stood.timeline === null ? 'history_unknown' : standing(shown, compared, history);
+    if (isLoss(stands))
+      throw new Refusal(this.#loss({ at: shown, because: stands }, compared, witness));
+    if (stands !== 'reached') throw new NotBelieved(stands);
+    witness.saw(shown, compared);
+    return shown;
   }
 
   /**
@@ -265,14 +316,15 @@ export class RegionDatabase {
     const { sightings, now } = this.#options;
     const primary = this.#primary();
     if (primary === undefined || !isAhead(floor, primary.at)) return;
-    let flushed: Position;
+    let flushed: Position | undefined;
     try {
       flushed = await this.on(
         primary.node,
         'router',
         async (sql, incarnation) => {
-          const stood = await standsAt(sql);
-          const lsn = lsnFromPostgres(stood.lsn);
+          const { lsn, timeline } = shownBy(primary, await standsAt(sql));
+          // Another start of the server may be no primary any more.
+          if (incarnation !== primary.incarnation || timeline !== primary.at.timeline) return;
           sightings.advance(primary.node, incarnation, lsn);
           return { ...primary.at, lsn };
         },
@@ -281,7 +333,8 @@ export class RegionDatabase {
     } catch {
       return;
     }
-    if (isAhead(floor, flushed)) throw new Refusal(this.#ahead(flushed, witness));
+    if (flushed !== undefined && isAhead(floor, flushed))
+      throw new Refusal(this.#ahead(flushed, witness));
   }
 
   /** Whether a standby has confirmed everything up to the floor: then this primary shows it. */
@@ -372,25 +425,28 @@ export class RegionDatabase {
     const { timeline } = seen.at;
     let incarnation = '';
     let synchronous = false;
+    let confirmed: Lsn | undefined;
     const outcome = await this.#pool(node, 'watch').transaction(
       async (sql) => {
-        const [row] = await sql<{ incarnation: string; synchronous: boolean }[]>`
+        const [row] = await sql<{ incarnation: string; synchronous: boolean; confirmed: string }[]>`
           select pg_postmaster_start_time()::text as incarnation,
             current_setting('synchronous_standby_names') <> '' as synchronous,
             domicile.on_timeline(${timeline}),
-            pg_logical_emit_message(true, 'domicile', '')
+            pg_logical_emit_message(true, 'domicile', '')::text as confirmed
             ${withPulse ? sql`, domicile.pulse()` : sql``}`;
         incarnation = row?.incarnation ?? '';
         synchronous = row?.synchronous === true;
+        confirmed = row === undefined ? undefined : lsnFromPostgres(row.confirmed);
       },
       { timeoutMs: PROOF_MS_MAX, afterCommit: standsAt },
     );
     if (outcome.kind === 'unknown') this.#stall(node).timedOut(now());
     if (outcome.kind !== 'applied') return { kind: 'not_confirmed' };
     this.#stall(node).acknowledged();
+    this.#isSynchronous = synchronous;
     if (!synchronous) return { kind: 'not_synchronous' };
     const lsn = lsnFromPostgres(outcome.after.lsn);
-    const at = { node, incarnation, at: { ...seen.at, lsn }, sentAtMs };
+    const at = { node, incarnation, at: { ...seen.at, lsn }, confirmed, sentAtMs };
     sightings.acknowledge(at);
     return { kind: 'confirmed', at };
   }
@@ -421,7 +477,10 @@ export class RegionDatabase {
           timeoutMs,
           ...(visit.level.kind !== 'eventual' &&
             local !== undefined && {
-              after: { ask: standsAt, tell: (stood) => witness.saw(shownBy(local, stood)) },
+              after: {
+                ask: standsAt,
+                tell: (stood) => witness.saw(shownBy(local, stood), NO_FLOOR),
+              },
             }),
         },
       );
@@ -471,7 +530,7 @@ export class RegionDatabase {
     if (primary === undefined) throw new Refusal(this.#unavailable(visit));
     const { node, at, incarnation } = primary;
     const stands = standing(at, floor, sightings.history(at.systemId, at.timeline));
-    if (isLoss(stands)) throw new Refusal(this.#loss({ node, because: stands }, floor, witness));
+    if (isLoss(stands)) throw new Refusal(this.#loss({ at, because: stands }, floor, witness));
     if (stands === 'behind') await this.#checkPossible(visit, floor, witness);
     else if (stands !== 'reached') {
       visit.passedOver = [{ node, because: stands }];
@@ -507,8 +566,12 @@ export class RegionDatabase {
         {
           const lsn = lsnFromPostgres(outcome.after.lsn);
           const position = { ...at, lsn };
-          sightings.acknowledge({ node, incarnation, at: position, sentAtMs });
-          witness.saw({ ...position, onReplica: false });
+          // Where no standby is waited for, a primary that was replaced acknowledges as well.
+          if (this.#isSynchronous) {
+            const confirmed = undefined;
+            sightings.acknowledge({ node, incarnation, at: position, confirmed, sentAtMs });
+          }
+          witness.saw({ ...position, onReplica: false }, floor);
         }
         return outcome.value;
       case 'applied_without_after':
@@ -693,13 +756,12 @@ export class RegionDatabase {
 
   /** What the session had seen is gone. It goes on from what the region has now. */
   #loss(
-    { node, because }: { node: string; because: Loss },
+    { at, because }: { at: Position | undefined; because: Loss },
     floor: Floor,
     witness: Witness,
   ): Failure {
     const { region, sightings } = this.#options;
-    const at = sightings.of(node)?.at;
-    if (at !== undefined) witness.goesOnFrom({ ...at, onReplica: false });
+    if (at !== undefined) witness.goesOnIn(at, sightings.history(at.systemId, at.timeline));
     if (because === 'other_cluster') return { kind: 'session-of-other-cluster', region: region.id };
     const history = at && sightings.history(at.systemId, at.timeline);
     const ends = new Map(history?.ancestors.map(({ timeline, end }) => [timeline, end]));
@@ -785,6 +847,7 @@ const NOTHING_TRIED: ReadonlyMap<string, Objection> = new Map();
 function objectionTo(error: unknown): Objection | undefined {
   if (error instanceof NotReached) return 'behind';
   if (error instanceof NotConfirmed) return 'not_confirmed';
+  if (error instanceof NotBelieved) return error.because;
   if (error instanceof DatabaseError && isUnreachable(error.failure)) return 'unreachable';
   return undefined;
 }

@@ -4,8 +4,8 @@
 -- The position of this node's log: last flushed on a primary, last replayed on a replica. Asked in
 -- the statement after a read, it lies at or above everything that the read saw.
 -- The timeline is asked for after the position, because a replica may move on to the next one in
--- between: a position at or below the fork is the same on both. It is null while a replica follows
--- nobody; then it is still on the timeline that it was last seen on.
+-- between: a position at or below the fork is the same on both. A replica that follows nobody is on
+-- the newest timeline of which it holds any log.
 create function domicile.stands_at(out lsn pg_lsn, out timeline integer)
 language plpgsql stable parallel restricted security definer
 set search_path = pg_catalog as $$
@@ -13,6 +13,10 @@ begin
   if pg_is_in_recovery() then
     lsn := pg_last_wal_replay_lsn();
     select w.received_tli into timeline from pg_stat_wal_receiver w;
+    if timeline is null then
+      select max(('x' || substr(name, 1, 8))::bit(32)::int) into timeline
+      from pg_ls_waldir() where name ~ '^[0-9A-F]{24}$';
+    end if;
   else
     lsn := pg_current_wal_flush_lsn();
     timeline := ('x' || substr(pg_walfile_name(lsn), 1, 8))::bit(32)::int;
