@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { afterLook, type Look, openLimit, REQUESTS_MIN } from './request-limit.ts';
+import { afterLook, isBehind, type Look, openLimit, REQUESTS_MIN } from './request-limit.ts';
 
 const BOUNDS = { requestsMax: 1_024, delayMsMax: 100 };
 
@@ -16,6 +16,14 @@ test('a delay at every look of an interval lets in less; one look without it doe
   expect(after([101, 101, 101, 101]).clients).toBe(768);
   expect(after([101, 101, 100, 101]).clients).toBe(1_024);
   expect(after([101, 101, 101]).clients).toBe(1_024);
+});
+
+test('it is behind after an interval of delay, until after one without', () => {
+  const behind = after([101, 101, 101, 101]);
+  expect(isBehind(after([101, 101, 101]))).toBe(false);
+  expect(isBehind(behind)).toBe(true);
+  expect(isBehind(after([0, 0, 0], {}, behind))).toBe(true);
+  expect(isBehind(after([0, 0, 0, 0], {}, behind))).toBe(false);
 });
 
 test('what is let in is cut from what was under way, not from a limit that nobody had reached', () => {

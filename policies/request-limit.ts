@@ -23,6 +23,8 @@ export type RequestLimit = {
   /** Of the interval that has not ended yet. */
   looks: number;
   delayMsLeast: number;
+  /** Whether the delay stood in the last whole interval. */
+  behind: boolean;
 };
 
 export type Look = {
@@ -39,17 +41,23 @@ export function openLimit({ requestsMax }: LimitBounds): RequestLimit {
     hops: requestsMax,
     looks: 0,
     delayMsLeast: Number.POSITIVE_INFINITY,
+    behind: false,
   };
+}
+
+export function isBehind({ behind }: RequestLimit): boolean {
+  return behind;
 }
 
 export function afterLook(limit: RequestLimit, look: Look, bounds: LimitBounds): RequestLimit {
   const { clients, hops } = limit;
   const looks = limit.looks + 1;
   const delayMsLeast = Math.min(limit.delayMsLeast, look.delayMs);
-  if (looks < LOOKS) return { clients, hops, looks, delayMsLeast };
+  if (looks < LOOKS) return { clients, hops, looks, delayMsLeast, behind: limit.behind };
   const { requestsMax, delayMsMax } = bounds;
-  const next = { clients, hops, looks: 0, delayMsLeast: Number.POSITIVE_INFINITY };
-  if (delayMsLeast > delayMsMax) {
+  const behind = delayMsLeast > delayMsMax;
+  const next = { clients, hops, looks: 0, delayMsLeast: Number.POSITIVE_INFINITY, behind };
+  if (behind) {
     const least = Math.min(REQUESTS_MIN, requestsMax);
     if (clients > least) next.clients = fewer(clients, look.clientsUnderWay, least);
     else next.hops = fewer(hops, look.hopsUnderWay, least);

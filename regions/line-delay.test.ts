@@ -15,6 +15,14 @@ describe('the expected wait', () => {
     expect(line.expectedMs(7, 4, 0)).toBeCloseTo(20, 3);
   });
 
+  test('of a pool that has served one is known from that one', () => {
+    const line = new LineDelay();
+    line.cameHome(80, 0);
+    expect(line.expectedMs(0, 1, 0)).toBe(80);
+    line.cameHome(40, 0);
+    expect(line.expectedMs(0, 1, 0)).toBe(60);
+  });
+
   test('grows while nobody comes home, from the moment that somebody waits', () => {
     const line = settled(10, 0);
     line.waits(1, 1_000);
@@ -60,13 +68,29 @@ describe('a line', () => {
     expect(line.isStanding(BURST_MS_MAX + 1)).toBe(true);
   });
 
-  test('that was empty for a moment is a new one', () => {
+  test('that was empty for a moment goes on, and one that was empty for longer is a new one', () => {
     const line = settled(10);
     line.waits(1, 0);
     line.waits(0, 60);
-    line.waits(1, 61);
-    expect(line.isStanding(BURST_MS_MAX + 1)).toBe(false);
-    line.waits(0, 150);
-    expect(line.isStanding(1_000)).toBe(false);
+    expect(line.isStanding(BURST_MS_MAX + 1)).toBe(true);
+    line.waits(1, 60 + BURST_MS_MAX);
+    expect(line.isStanding(60 + BURST_MS_MAX)).toBe(true);
+    line.waits(0, 200);
+    expect(line.isStanding(200 + BURST_MS_MAX)).toBe(true);
+    expect(line.isStanding(200 + BURST_MS_MAX + 1)).toBe(false);
+    line.waits(1, 200 + BURST_MS_MAX + 1);
+    expect(line.isStanding(200 + BURST_MS_MAX + 1)).toBe(false);
+    expect(line.isStanding(200 + 2 * BURST_MS_MAX + 2)).toBe(true);
+  });
+
+  test('into which nobody is let stands as long as somebody comes', () => {
+    const line = settled(10);
+    line.waits(1, 0);
+    line.waits(0, 10);
+    for (let atMs = 100; atMs <= 1_000; atMs += BURST_MS_MAX) line.turnedAway(atMs);
+    expect(line.isStanding(1_000 + BURST_MS_MAX)).toBe(true);
+    line.waits(1, 1_000 + BURST_MS_MAX);
+    expect(line.isStanding(1_000 + BURST_MS_MAX)).toBe(true);
+    expect(line.isStanding(1_000 + BURST_MS_MAX)).toBe(true);
   });
 });

@@ -365,6 +365,53 @@ describe('getting a connection', () => {
     expect(pool.stats()).toMatchObject({ open: 1, idle: 1, waiting: 0, opened: 1 });
   });
 
+  test('who would not be served in time is refused at once, and told how long it would have been', async () => {
+    const pool = open();
+    for (let n = 0; n < 3; n++) await pool.run((sql) => sql`select pg_sleep(0.1)`, LIMITS);
+    expect(pool.stats()).toMatchObject({ refused: 0, waitMs: 0 });
+    const served = Array.from({ length: 5 }, () =>
+      pool.run((sql) => sql`select pg_sleep(0.1)`, { timeoutMs: 20_000 }),
+    );
+    const ms = await elapsedMs(async () => {
+      const failure = await failureOf(pool.run((sql) => sql`select 1`, { timeoutMs: 400 }));
+      if (failure.kind !== 'pool-full') throw new Error(failure.kind);
+      expect(failure.waitMs).toBeGreaterThan(400);
+    });
+    expect(ms).toBeLessThan(100);
+    expect(pool.stats()).toMatchObject({ waiting: 4, refused: 1 });
+    expect(pool.stats().leaseMs).toBeGreaterThan(90);
+    await Promise.all(served);
+  });
+
+  test('a server that falls silent is known by it before any deadline has passed', async () => {
+    const pool = open();
+    await pool.run((sql) => sql`select 1`, LIMITS);
+    wire.blackHole();
+    const patient = { timeoutMs: 1_500 };
+    const stuck = [1, 2].map(() => pool.run((sql) => sql`select 1`, patient).catch(same));
+    await until(() => pool.stats().waitMs > 200);
+    expect(await failureOf(pool.run((sql) => sql`select 1`, { timeoutMs: 200 }))).toMatchObject({
+      kind: 'pool-full',
+    });
+    expect(pool.stats().discarded).toBe(0);
+    wire.heal();
+    await Promise.all(stuck);
+  });
+
+  test('a line that stands is kept short, however patient its callers are', async () => {
+    const pool = open({ standingMsMax: 60 });
+    for (let n = 0; n < 3; n++) await pool.run((sql) => sql`select pg_sleep(0.05)`, LIMITS);
+    const slow = () => pool.run((sql) => sql`select pg_sleep(0.05)`, LIMITS).then(() => 'served');
+    // A burst is what a line is there for.
+    const burst = Array.from({ length: 10 }, slow);
+    await burst[4];
+    expect(await failureOf(slow())).toMatchObject({ kind: 'pool-full' });
+    expect(await Promise.all(burst)).toEqual(Array(10).fill('served'));
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    const another = Array.from({ length: 5 }, slow);
+    expect(await Promise.all(another)).toEqual(Array(5).fill('served'));
+  });
+
   test('the deadline counts the time in line, and nothing of a caller still in it is sent', async () => {
     const pool = open();
     const first = pool.run((sql) => sql`select pg_sleep(0.3)`, LIMITS);

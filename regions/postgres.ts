@@ -265,16 +265,17 @@ export class LeasePool {
     else this.#lineUp(lease);
   }
 
-  /** Nobody waits in vain: who would not be served in time learns it now. */
+  /** Nobody waits in vain: who would not have been served in time learns it now. */
   #lineUp(lease: Lease): void {
     const { waitersMax, standingMsMax = Number.POSITIVE_INFINITY } = this.#options;
     const nowMs = performance.now();
     const waitMs = this.#waitMs(nowMs);
-    const patienceMs = this.#delay.isStanding(nowMs)
-      ? Math.min(lease.timeoutMs, standingMsMax)
-      : lease.timeoutMs;
+    // Half of what could be borne: who runs into its deadline takes a connection along.
+    const boundMs = (lease.timeoutMs - this.#delay.serviceMs) / 2;
+    const patienceMs = this.#delay.isStanding(nowMs) ? Math.min(boundMs, standingMsMax) : boundMs;
     if (this.#waiting.size >= waitersMax || waitMs > patienceMs) {
       this.#refused++;
+      this.#delay.turnedAway(nowMs);
       lease.refuse({ kind: 'pool-full', waitMs });
       return;
     }
@@ -288,7 +289,7 @@ export class LeasePool {
 
   #leaveLine(lease: Lease): void {
     this.#waiting.delete(lease);
-    if (this.#waiting.size === 0) this.#delay.waits(0, 0);
+    if (this.#waiting.size === 0) this.#delay.waits(0, performance.now());
   }
 
   #hasRoom(): boolean {

@@ -35,3 +35,19 @@ test('an edge that has signed a hop is no stranger from then on', () => {
   expect(admission.isProven('a-process')).toBe(true);
   expect(admission.isProven(undefined)).toBe(false);
 });
+
+test('a turn of the event loop that takes too long lets in no more clients, and hops for longer', async () => {
+  const admission = new Admission(OPTIONS);
+  const enter = (comer: Comer, nowMs: number) => admission.enter(comer, 0, nowMs).kind;
+  expect(enter('client', 0)).toBe('admitted');
+  expect([enter('client', 200), enter('client', 201)]).toEqual(['admitted', 'refused']);
+  expect([enter('hop', 400), enter('hop', 401)]).toEqual(['admitted', 'refused']);
+  await new Promise((resolve) => setImmediate(resolve));
+  expect(enter('client', 802)).toBe('admitted');
+  await new Promise((resolve) => setImmediate(resolve));
+  // Behind all the time, so that a turn has less to give.
+  for (let look = 0; look < 4; look++) admission.look(101);
+  expect(enter('client', 1_000)).toBe('admitted');
+  expect([enter('client', 1_100), enter('client', 1_101)]).toEqual(['admitted', 'refused']);
+  expect([enter('hop', 1_200), enter('hop', 1_201)]).toEqual(['admitted', 'refused']);
+});

@@ -9,6 +9,7 @@
 import { LRUCache } from 'lru-cache';
 import {
   afterLook,
+  isBehind,
   type LimitBounds,
   openLimit,
   type RequestLimit,
@@ -41,6 +42,13 @@ export type AdmissionStats = Record<Comer, ShareStats & { limit: number }> & {
 
 /** Often enough to see a delay that a client would; each look costs a few microseconds. */
 const LOOK_EVERY_MS = 25;
+/**
+ * A turn of the event loop that has lasted for so many times the bound sheds by itself, before a
+ * standing delay was seen: without it, each turn would find more work than the one before.
+ */
+const SUDDEN = 2;
+/** Hops have cost another edge work already: they are shed this much later than clients. */
+const HOPS_LATER = 2;
 /** Questions are short. */
 const QUESTIONS_PART = 4;
 /** New edges prove who they are with their first hop; this many may be at it at once. */
@@ -54,6 +62,8 @@ export class Admission {
   #limit: RequestLimit;
   #proven = new LRUCache<string, true>({ max: SENDERS_MAX });
   #behindMs = 0;
+  /** When the turn of the event loop began in which requests are let in now. */
+  #turnBeganAtMs: number | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   constructor({ requestsMax, heldBytesMax, queueMsMax }: AdmissionOptions) {
@@ -84,7 +94,9 @@ export class Admission {
 
   enter(comer: Comer, bytes: number, nowMs: number): Admitted {
     const share = this.#shares[comer];
-    const place = share.enter(bytes, nowMs, this.#limitOf(comer));
+    const place = this.#isLate(comer, nowMs)
+      ? share.refuse()
+      : share.enter(bytes, nowMs, this.#limitOf(comer));
     if (place !== undefined) return { kind: 'admitted', place };
     return { kind: 'refused', retryAfterMs: share.retryAfterMs };
   }
@@ -104,6 +116,23 @@ export class Admission {
     const { client, hop } = this.#shares;
     const look = { delayMs, clientsUnderWay: client.underWay, hopsUnderWay: hop.underWay };
     this.#limit = afterLook(this.#limit, look, this.#bounds);
+  }
+
+  /**
+   * Whoever is met in one turn of the event loop had been waiting when it began. Handlers that only
+   * compute are never under way together, so their queue is there and nowhere else.
+   */
+  #isLate(comer: Comer, nowMs: number): boolean {
+    if (this.#turnBeganAtMs === undefined) {
+      this.#turnBeganAtMs = nowMs;
+      setImmediate(() => {
+        this.#turnBeganAtMs = undefined;
+      });
+      return false;
+    }
+    const boundMs = this.#bounds.delayMsMax * (comer === 'client' ? 1 : HOPS_LATER);
+    const waitedMs = nowMs - this.#turnBeganAtMs;
+    return waitedMs > boundMs * (isBehind(this.#limit) ? 1 : SUDDEN);
   }
 
   stats(): AdmissionStats {

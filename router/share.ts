@@ -54,6 +54,7 @@ export class Share {
   #refused = 0;
   /** Recent mean of the time that a place is taken. */
   #takenMs = 0;
+  #left = 0;
 
   constructor(bounds: ShareBounds) {
     this.bounds = bounds;
@@ -65,12 +66,13 @@ export class Share {
 
   /** A place for a request whose body has so many bytes; of a share that holds none, any body is taken. */
   enter(bytes: number, nowMs: number, requestsMax = this.bounds.requestsMax): Place | undefined {
-    if (this.#underWay >= requestsMax || !this.takeBytes(bytes)) {
-      this.#refused++;
-      return undefined;
-    }
+    if (this.#underWay >= requestsMax || !this.takeBytes(bytes)) return this.refuse();
     this.#underWay++;
     return new Place(this, bytes, nowMs);
+  }
+
+  refuse(): undefined {
+    this.#refused++;
   }
 
   /** By then those who are under way now have left, as far as the recent past tells. */
@@ -98,6 +100,7 @@ export class Share {
   giveBack(bytes: number, takenMs: number): void {
     this.#underWay--;
     this.#bytes -= bytes;
-    this.#takenMs += (takenMs - this.#takenMs) / MEAN_OVER;
+    this.#left = Math.min(MEAN_OVER, this.#left + 1);
+    this.#takenMs += (takenMs - this.#takenMs) / this.#left;
   }
 }
