@@ -748,7 +748,13 @@ export class RegionDatabase {
       passedOver.some(({ because }) => reasons.includes(because));
     if (some('not_confirmed')) return { kind: 'primary-unconfirmed', region: id, passedOver };
     if (some('too_stale')) return { kind: 'staleness-unmet', region: id, passedOver };
-    if (some('behind', 'lagging', 'older_timeline', 'history_unknown', 'has_no_room')) {
+    const full = passedOver.find(({ because }) => because === 'has_no_room');
+    if (full !== undefined) {
+      const { node } = full;
+      const retryAfterMs = this.#pool(node, 'reader').stats().leaseMs;
+      return { kind: 'overloaded', where: this.#at(node), retryAfterMs };
+    }
+    if (some('behind', 'lagging', 'older_timeline', 'history_unknown')) {
       return { kind: 'session-floor-unmet', region: id, passedOver };
     }
     return this.#unavailable(visit);

@@ -98,12 +98,12 @@ export class Watch {
     const { database, sightings, policies, now, timeoutMs } = this.#options;
     const askedAtMs = now();
     let changed = false;
+    let silence = false;
     // A frozen replica keeps its connections and answers nothing: every read placed there would
-    // wait for its whole budget until the last sighting has aged. Those that wait are put elsewhere.
+    // wait for its whole budget until the last sighting has aged.
     const silent = setTimeout(() => {
-      if (sightings.of(node)?.role !== 'replica') return;
-      sightings.forget(node);
-      database.leave(node, 'it does not answer');
+      silence = sightings.of(node)?.role === 'replica';
+      if (silence) sightings.forget(node);
     }, SILENT_AFTER_MS);
     try {
       await database.on(
@@ -133,7 +133,9 @@ export class Watch {
       );
       if (changed) this.#enterEpoch(node);
     } catch {
-      // Its last sighting stands and ages; past its limit the node is not used.
+      // Its last sighting stands and ages; past its limit the node is not used. A replica that is
+      // still silent keeps nobody waiting: what was sent to it is tried elsewhere.
+      if (silence) database.leave(node, 'it does not answer');
     } finally {
       clearTimeout(silent);
     }
