@@ -16,6 +16,8 @@ export type ThrowAwayOptions = {
   files: AppFiles;
   durable: boolean;
   wan: boolean;
+  /** Further settings of every edge. */
+  edgeSettings?: Readonly<Record<string, string>>;
   report: (step: string) => void;
   /** Aborting it ends a start that is under way. */
   signal: AbortSignal;
@@ -23,7 +25,7 @@ export type ThrowAwayOptions = {
 
 /** @throws CannotStart with every complaint when the app's files are not sound. */
 export async function inThrowAwayWorld<T>(
-  { files, durable, wan, report, signal }: ThrowAwayOptions,
+  { files, durable, wan, edgeSettings = {}, report, signal }: ThrowAwayOptions,
   use: (world: World, root: string) => Promise<T>,
 ): Promise<T> {
   const read = await readFiles(files);
@@ -43,6 +45,7 @@ export async function inThrowAwayWorld<T>(
       durable,
       wan,
       environment: {},
+      edgeSettings,
       report,
       signal,
     });

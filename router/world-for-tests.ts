@@ -57,6 +57,8 @@ export type Call = {
   headers?: Record<string, string>;
   /** Sent as JSON, or as it is when it is text. */
   body?: unknown;
+  /** Keeps connections, as a load balancer would. */
+  agent?: Agent;
 };
 
 export type FurtherEdge = { url: string; child: LocalChild; log: string };
@@ -194,7 +196,7 @@ export function callUrl(
   origin: string,
   method: string,
   path: string,
-  { token, headers = {}, body }: Call = {},
+  { token, headers = {}, body, agent = new Agent({ keepAlive: false }) }: Call = {},
 ): Promise<Answer> {
   const began = performance.now();
   const sent = body === undefined || typeof body === 'string' ? body : JSON.stringify(body);
@@ -203,7 +205,7 @@ export function callUrl(
       new URL(path, origin),
       {
         method,
-        agent: new Agent({ keepAlive: false }),
+        agent,
         timeout: CALL_MS_MAX,
         headers: {
           ...(sent !== undefined && {
