@@ -5,6 +5,7 @@
  * with one line of JSON.
  */
 import { parseArgs } from 'node:util';
+import { measureDark } from './dark-region.ts';
 import { measureEnforcement } from './enforcement.ts';
 import { measureForward } from './forward.ts';
 import { measureLadder } from './ladder.ts';
@@ -54,6 +55,7 @@ const measurements: Record<string, () => Promise<unknown>> = {
     inWorld({ wan: false, ...options }, (bench) =>
       measureStrong(bench, { rounds: rounds(5), seconds }),
     ),
+  dark: () => measureDark({ seconds: Math.max(seconds, 10), ...options }),
   memory: () => inWorld({ wan: false, ...options }, measureMemory),
 };
 

@@ -16,12 +16,16 @@ export default new Hono<Domicile>()
   })
   .post(
     '/users',
-    place(async (c) => ({ id: (await c.req.json()).id, attributes: { country: 'DE' } })),
+    place(async (c) => {
+      const { id, country = 'DE' } = await c.req.json();
+      return { id, attributes: { country } };
+    }),
     async (c) => {
+      const { country = 'DE' } = await c.req.json();
       await c.var.data.write(
         (sql) => sql`
           insert into users (id, display_name, email, country)
-          values (${c.var.subject}, 'Measured', 'measured@example.org', 'DE')`,
+          values (${c.var.subject}, 'Measured', 'measured@example.org', ${country})`,
       );
       return c.json({ id: c.var.subject }, 201);
     },
@@ -44,4 +48,10 @@ export default new Hono<Domicile>()
         returning id, display_name, email, country`,
     );
     return user === undefined ? c.notFound() : c.json(user);
+  })
+  /** A transaction of so many milliseconds. */
+  .post('/users/:user/slow/:ms', async (c) => {
+    const seconds = Number(c.req.param('ms')) / 1_000;
+    await c.var.data.write((sql) => sql`select pg_sleep(${seconds})`);
+    return c.json({});
   });

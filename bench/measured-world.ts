@@ -8,7 +8,7 @@ const here = dirname(fileURLToPath(import.meta.url));
 const storefront = join(here, '..', 'examples', 'storefront');
 
 /** The measured handlers with the storefront's tables, policy and regions. */
-const FILES = {
+export const FILES = {
   app: join(here, 'measured-app.ts'),
   policy: join(storefront, 'residency.yaml'),
   regions: join(storefront, 'regions.yaml'),

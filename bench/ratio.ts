@@ -24,6 +24,6 @@ export function inWords({ min, median, max }: Spread, unit = ''): string {
   return `${median}${unit} [${min}..${max}]`;
 }
 
-function round(value: number): number {
+export function round(value: number): number {
   return Math.round(value * 1000) / 1000;
 }
