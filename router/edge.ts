@@ -115,8 +115,8 @@ export const DEFAULT_LIMITS: EdgeLimits = {
   // A thousand requests that take a tenth of a second each are more than one process can serve.
   requestsMax: 1_024,
   heldBytesMax: 64 * 1024 * 1024,
-  // A tenth of the budget: bursts pass, and nobody who is let in waits for long.
-  queueMsMax: 200,
+  // A quarter of the budget: a busy machine stands still for a tenth of a second now and then.
+  queueMsMax: 500,
   directoryEntriesMax: 1_000_000,
   lookEveryMs: 250,
 };

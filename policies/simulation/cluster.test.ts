@@ -10,6 +10,7 @@ function region({ synchronous = true, replicas = 1 } = {}) {
     systemId: 9n,
     synchronous,
     replicas,
+    slowConfirmations: 0.1,
     subjects: 1,
     noWrites,
     random: new Random(1),

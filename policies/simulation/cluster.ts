@@ -99,6 +99,8 @@ export type ClusterOptions = {
   /** Commits wait for one standby. */
   synchronous: boolean;
   replicas: number;
+  /** How often a standby's word comes late, while it shows already what it has confirmed. */
+  slowConfirmations: number;
   subjects: number;
   noWrites: () => Writes;
   random: Random;
@@ -188,7 +190,9 @@ export class Cluster {
     server.log.commits.push(commit);
     server.waiting.push({ commit, done });
     const { starts } = server;
-    agenda.in(random.between(0.05, 0.5), () => {
+    // Disks stall now and then.
+    const flushMs = random.chance(0.03) ? random.between(1, 40) : random.between(0.05, 0.5);
+    agenda.in(flushMs, () => {
       if (server.starts !== starts || server.role !== 'primary') return;
       if (server.flushed < commit.lsn) server.flushed = commit.lsn;
       for (const replica of this.servers) this.#ship(server, replica);
@@ -246,14 +250,19 @@ export class Cluster {
       if (replica.flushed < upTo) replica.flushed = upTo;
       this.replay(replica);
       const { log } = primary;
-      agenda.in(random.chance(0.1) ? random.between(1, 40) : random.between(0.1, 1), () => {
-        if (!holds() || primary.log !== log || !primary.up) return;
-        if ((primary.confirmed.get(replica.name) ?? -1n) < upTo) {
-          primary.confirmed.set(replica.name, upTo);
-        }
-        this.#release(primary);
-        this.#ship(primary, replica);
-      });
+      agenda.in(
+        random.chance(this.#options.slowConfirmations)
+          ? random.between(1, 40)
+          : random.between(0.1, 1),
+        () => {
+          if (!holds() || primary.log !== log || !primary.up) return;
+          if ((primary.confirmed.get(replica.name) ?? -1n) < upTo) {
+            primary.confirmed.set(replica.name, upTo);
+          }
+          this.#release(primary);
+          this.#ship(primary, replica);
+        },
+      );
     });
   }
 

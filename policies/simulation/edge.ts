@@ -66,7 +66,7 @@ type Shown =
   | { kind: 'not_reached'; reached: Lsn | undefined }
   | { kind: 'not_believed'; because: Exclude<Standing, 'reached'>; shown: Position };
 
-type Looked = { seen: { role: Role; at: Position } | undefined; history: History };
+type Looked = { role: Role; at: Position } | undefined;
 
 /** One node, as this edge reaches it. */
 type Reach = {
@@ -461,19 +461,29 @@ export class Edge {
       if (!isOver && this.board.of(node)?.role === 'replica') this.board.forget(node);
     });
     const answer = yield* this.#call<Looked>(node, LOOK_MS_MAX, (server, _, reply) =>
-      reply({ seen: cluster.look(server), history: cluster.history(server) }),
+      reply(cluster.look(server)),
     );
     isOver = true;
-    if (answer.kind !== 'answered' || answer.value.seen === undefined) return;
-    const { seen, history } = answer.value;
+    if (answer.kind !== 'answered' || answer.value === undefined) return;
+    const seen = answer.value;
     const before = this.board.of(node);
     this.board.record({ ...seen, node, incarnation: answer.incarnation, seenAtMs: askedAtMs });
-    if (history.timeline === seen.at.timeline) this.board.recordHistory(history);
+    yield* this.#learnHistory(node, seen.at);
     if (before === undefined || before.role === seen.role) return;
     this.#leave(node);
     for (const other of this.board.all()) {
       if (other.role === 'primary' && this.board.isSuperseded(other.at)) this.#leave(other.node);
     }
+  }
+
+  *#learnHistory(node: string, { systemId, timeline }: Position): Task<void> {
+    if (this.board.history(systemId, timeline) !== undefined) return;
+    const { cluster } = this.#options;
+    const answer = yield* this.#call<History>(node, LOOK_MS_MAX, (server, _, reply) =>
+      reply(cluster.history(server)),
+    );
+    if (answer.kind !== 'answered' || answer.value.timeline !== timeline) return;
+    this.board.recordHistory(answer.value);
   }
 
   /** Destroys every connection to a node. */

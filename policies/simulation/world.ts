@@ -85,6 +85,7 @@ export class World {
       systemId: SYSTEM_ID,
       synchronous: random.chance(0.8),
       replicas: 1 + random.below(2),
+      slowConfirmations: random.pick([0.02, 0.1, 0.7]),
       subjects: this.#subjects,
       noWrites,
       random,
@@ -430,10 +431,16 @@ export class World {
     for (const { name } of replicas) cluster.cut(old.name, name);
     if (random.chance(0.3) && old.up) cluster.crash(old);
     for (const edge of this.#edges) {
-      const reach = edge.reach.get(old.name);
-      if (reach !== undefined && random.chance(0.4)) reach.link = 'cut';
+      const dice = random.below(10);
+      // Some edges cannot reach the old primary, some cannot reach any other.
+      for (const reach of edge.reach.values()) {
+        const isCut = reach.server === old ? dice < 3 : dice > 6;
+        if (isCut) reach.link = 'cut';
+      }
     }
-    yield* this.agenda.sleep(random.between(1, 1_500));
+    yield* this.agenda.sleep(
+      random.chance(0.3) ? random.between(1, 30) : random.between(30, 1_500),
+    );
     for (const server of replicas) if (!server.up) cluster.restart(server);
     const ordered = replicas.toSorted((a, b) =>
       a.flushed === b.flushed ? 0 : a.flushed > b.flushed ? -1 : 1,
@@ -456,8 +463,7 @@ export class World {
       yield* this.agenda.sleep(random.between(50, 1_500));
     }
     for (const edge of this.#edges) {
-      const reach = edge.reach.get(old.name);
-      if (reach?.link === 'cut') reach.link = 'up';
+      for (const reach of edge.reach.values()) if (reach.link === 'cut') reach.link = 'up';
     }
     for (const { name } of replicas) cluster.heal(old.name, name);
     cluster.follow(old);

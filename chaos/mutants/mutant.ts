@@ -1,0 +1,148 @@
+/**
+ * Would anybody notice this mistake?
+ *
+ * A mutant is the source tree with one mistake in it, made in a copy. What should notice it is run
+ * there: simulated worlds, or tests by name. A mistake that can no longer be made as it is written
+ * down is an error, not a pass.
+ */
+import { spawn } from 'node:child_process';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+export type Killer =
+  | { kind: 'simulation'; steps: number; seed: number }
+  /** `test` is a part of its name; without it the whole file. */
+  | { kind: 'test'; file: string; test?: string };
+
+export type Mutant = {
+  name: string;
+  /** What the mistake is, in a sentence. */
+  mistake: string;
+  file: string;
+  /** Occurs once in the file. */
+  find: string;
+  replace: string;
+  killer: Killer;
+};
+
+export type Verdict =
+  | { kind: 'killed'; by: string; ms: number }
+  | { kind: 'survived'; ms: number }
+  /** Neither: the run itself went wrong, and says why. */
+  | { kind: 'void'; why: string };
+
+/** Worlds that end in a loop, or servers that never start. */
+const RUN_MS_MAX = 300_000;
+
+/** The file with the mistake in it. @throws Error when the place is not there exactly once. */
+export function mistaken(text: string, { name, file, find, replace }: Mutant): string {
+  const parts = text.split(find);
+  if (parts.length !== 2) {
+    throw new Error(
+      `${name}: its text occurs ${parts.length - 1} times in ${file}, so this mutant has rotted`,
+    );
+  }
+  if (find === replace) throw new Error(`${name}: changes nothing`);
+  return parts.join(replace);
+}
+
+/** Makes the mistake in the copy at `root`, runs what should notice it, and takes it back. */
+export async function tryMutant(mutant: Mutant, root: string): Promise<Verdict> {
+  const path = join(root, mutant.file);
+  const text = readFileSync(path, 'utf8');
+  writeFileSync(path, mistaken(text, mutant));
+  try {
+    return await run(mutant.killer, root);
+  } finally {
+    writeFileSync(path, text);
+  }
+}
+
+export function killerName(killer: Killer): string {
+  if (killer.kind === 'simulation') return `${killer.steps} steps from seed ${killer.seed}`;
+  return killer.test === undefined ? killer.file : `${killer.file}, "${killer.test}"`;
+}
+
+export async function run(killer: Killer, root: string): Promise<Verdict> {
+  const startedAtMs = performance.now();
+  const took = () => performance.now() - startedAtMs;
+  switch (killer.kind) {
+    case 'simulation': {
+      const { steps, seed } = killer;
+      const main = ['policies/simulation/main.ts', '--json', `--steps=${steps}`, `--seed=${seed}`];
+      const ended = await ending(process.execPath, main, root);
+      if (ended.kind === 'late') return { kind: 'killed', by: 'it does not end', ms: took() };
+      const lines = ended.output.trim().split('\n').map(readJson);
+      const last = lines.at(-1);
+      if (typeof last?.violations !== 'number') return { kind: 'void', why: tail(ended.output) };
+      if (ended.code === 0) return { kind: 'survived', ms: took() };
+      const broken = lines.flatMap((line) => line?.broken ?? []);
+      const idle = lines.flatMap((line) => line?.idle ?? []);
+      return { kind: 'killed', by: broken[0]?.promise ?? idle[0] ?? 'nothing', ms: took() };
+    }
+    case 'test': {
+      const filter = killer.test === undefined ? [] : ['-t', killer.test];
+      const path = join(root, 'mutant-report.json');
+      rmSync(path, { force: true });
+      const vitest = ['node_modules/vitest/vitest.mjs', 'run', '--reporter=json'];
+      const args = [...vitest, `--outputFile=${path}`, killer.file, ...filter];
+      const ended = await ending(process.execPath, args, root);
+      if (ended.kind === 'late') return { kind: 'killed', by: 'it does not end', ms: took() };
+      const report = existsSync(path) ? readJson(readFileSync(path, 'utf8')) : undefined;
+      const { numFailedTests: failed, numPassedTests: passed } = report ?? {};
+      if (failed === undefined || passed === undefined || failed + passed === 0) {
+        return { kind: 'void', why: tail(ended.output) };
+      }
+      if (failed === 0) return { kind: 'survived', ms: took() };
+      const titles = (report?.testResults ?? [])
+        .flatMap(({ assertionResults }) => assertionResults)
+        .filter(({ status }) => status === 'failed');
+      return { kind: 'killed', by: titles[0]?.title ?? 'a test', ms: took() };
+    }
+  }
+}
+
+/** What the two kinds of runs print, as far as it is used here. */
+type Printed = {
+  violations?: number;
+  broken?: { promise: string }[];
+  idle?: string;
+  numFailedTests?: number;
+  numPassedTests?: number;
+  testResults?: { assertionResults: { title: string; status: string }[] }[];
+};
+
+function readJson(line: string): Printed | undefined {
+  try {
+    return JSON.parse(line) as Printed;
+  } catch {
+    return undefined;
+  }
+}
+
+function tail(output: string): string {
+  return output.trim().split('\n').slice(-5).join(' | ').slice(-500);
+}
+
+type Ending = { kind: 'ended'; code: number; output: string } | { kind: 'late' };
+
+function ending(command: string, args: readonly string[], cwd: string): Promise<Ending> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
+    let output = '';
+    const take = (chunk: Buffer) => {
+      output += chunk.toString();
+    };
+    child.stdout.on('data', take);
+    child.stderr.on('data', take);
+    const timer = setTimeout(() => {
+      child.kill('SIGTERM');
+      resolve({ kind: 'late' });
+    }, RUN_MS_MAX);
+    child.on('error', reject);
+    child.on('close', (code) => {
+      clearTimeout(timer);
+      resolve({ kind: 'ended', code: code ?? -1, output });
+    });
+  });
+}
