@@ -378,14 +378,24 @@ export class RegionDatabase {
 
   /**
    * Where the primary's log stands now: at or above all that a copy abroad can have shown before.
+   * A server that was replaced stands somewhere else, so where commits prove anything one has to.
    * @throws Refusal when the primary does not answer in time.
    */
   async present(visit: Visit): Promise<Seen> {
     const primary = this.#primary();
     if (primary === undefined) throw new Refusal(this.#unavailable(visit));
     const { node } = primary;
+    const timeoutMs = Math.min(PROOF_MS_MAX, visit.deadlineMs - this.#options.now());
+    const confirmation = await this.confirm(node, timeoutMs);
+    if (confirmation.kind === 'confirmed') {
+      const { at, confirmed = at.lsn } = confirmation.at;
+      return { ...at, lsn: confirmed, onReplica: true };
+    }
+    if (confirmation.kind === 'not_confirmed') {
+      visit.passedOver = [{ node, because: 'not_confirmed' }];
+      throw new Refusal(this.#refusal(visit));
+    }
     try {
-      const timeoutMs = Math.min(PROOF_MS_MAX, visit.deadlineMs - this.#options.now());
       return await this.on(
         node,
         'router',

@@ -51,7 +51,7 @@ export const SESSION_CORE: readonly Mutant[] = [
     file: STANDING,
     find: "      return 'history_unknown';",
     replace: "      return seen.lsn <= at.lsn ? 'reached' : 'behind';",
-    killer: WORLDS,
+    killer: { kind: 'test', file: 'policies/place-read.test.ts' },
   },
   {
     name: 'one of two positions is compared',
@@ -83,7 +83,7 @@ export const SESSION_CORE: readonly Mutant[] = [
     file: STANDING,
     find: 'return lower.onReplica && !higher.onReplica ? { ...higher, onReplica: true } : higher;',
     replace: 'return higher;',
-    killer: WORLDS,
+    killer: { kind: 'test', file: 'policies/standing.test.ts' },
   },
   {
     name: 'an older success clears the floor',
@@ -204,14 +204,6 @@ export const SESSION_CORE: readonly Mutant[] = [
     killer: { kind: 'test', file: 'regions/sighting.test.ts' },
   },
   {
-    name: 'a primary is remembered across a promotion',
-    mistake: 'Position and acknowledgements of one timeline count on the next.',
-    file: SIGHTING,
-    find: 'return a.incarnation === b.incarnation && a.role === b.role && sameLog(a.at, b.at);',
-    replace: 'return a.incarnation === b.incarnation;',
-    killer: { kind: 'test', file: 'regions/sighting.test.ts' },
-  },
-  {
     name: 'an old connection speaks for the new start',
     mistake: 'A position that was learned from one start of a server is kept for another.',
     file: SIGHTING,
@@ -272,12 +264,12 @@ export const SESSION_CORE: readonly Mutant[] = [
     killer: WORLDS,
   },
   {
-    name: 'what was shown is not compared again',
-    mistake: 'A server that moved on to another timeline meanwhile is believed.',
+    name: 'a known position survives a promotion',
+    mistake: 'A server that moved on to another timeline since it was seen is believed all the same.',
     file: IMAGE,
     find: "      if (stands !== 'reached') {\n        return { ...answer",
     replace: "      if (stands === 'other_cluster') {\n        return { ...answer",
-    killer: WORLDS,
+    killer: { kind: 'simulation', steps: 6_000_000, seed: 2 },
   },
   {
     name: 'unknown is rounded to failed',
