@@ -265,7 +265,8 @@ export const SESSION_CORE: readonly Mutant[] = [
   },
   {
     name: 'a known position survives a promotion',
-    mistake: 'A server that moved on to another timeline since it was seen is believed all the same.',
+    mistake:
+      'A server that moved on to another timeline since it was seen is believed all the same.',
     file: IMAGE,
     find: "      if (stands !== 'reached') {\n        return { ...answer",
     replace: "      if (stands === 'other_cluster') {\n        return { ...answer",
@@ -362,8 +363,9 @@ export const SESSION_CORE: readonly Mutant[] = [
     name: 'strong without a proof, in the edge',
     mistake: 'The barrier after a strong read is left out.',
     file: DATABASE,
-    find: "if (proof === 'after' || proof === 'both') await this.#prove(",
-    replace: "if (proof === 'none') await this.#prove(",
+    find: "        if (proof === 'after' || proof === 'both')\n          await this.#prove(",
+    replace:
+      "        if (proof === 'none' && level.kind === 'strong')\n          await this.#prove(",
     killer: {
       kind: 'test',
       file: 'router/promotion.world.test.ts',

@@ -1,0 +1,28 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { type Mutant, mistaken } from './mutant.ts';
+import { SESSION_CORE } from './session-core.ts';
+
+const TREE = join(import.meta.dirname, '../..');
+
+describe('each mistake', () => {
+  test.each(SESSION_CORE)('can still be made: $name', (mutant) => {
+    const text = readFileSync(join(TREE, mutant.file), 'utf8');
+    expect(mistaken(text, mutant)).not.toBe(text);
+  });
+
+  test('has a name of its own', () => {
+    expect(new Set(SESSION_CORE.map(({ name }) => name)).size).toBe(SESSION_CORE.length);
+  });
+});
+
+test.each([
+  ['twice', 'one two one', 'two', 'its text occurs 2 times in a.ts'],
+  ['nowhere', 'three', 'two', 'its text occurs 0 times in a.ts'],
+  ['and changes nothing', 'one', 'one', 'changes nothing'],
+])('a mistake whose place is there %s is an error, not a pass', (_how, text, replace, why) => {
+  const killer = { kind: 'simulation', steps: 1, seed: 1 } as const;
+  const mutant: Mutant = { name: 'm', mistake: '', file: 'a.ts', find: 'one', replace, killer };
+  expect(() => mistaken(text, mutant)).toThrow(why);
+});
