@@ -1,7 +1,7 @@
 /**
  * Which mistakes could be made where sessions are kept?
  *
- * Most of them were made by others (docs/decisions/0018-simulated-worlds.md), some by us. Those in
+ * Most of them were made by others (docs/decisions/0019-simulated-worlds.md), some by us. Those in
  * the decisions are left to simulated worlds, those in SQL and in the driver's door to real servers.
  * What the edge does around the decisions has an image in the simulation; mistakes in the image show
  * that the worlds would notice them.
