@@ -218,6 +218,7 @@ function betweenEdges(edge: Edge): Hono<Domicile> {
         nodes,
         mirrors,
         pools,
+        decisions: Object.fromEntries(edge.decisions),
         admission: edge.admission.stats(),
         peers: edge.peers.stats(),
       });
@@ -340,6 +341,7 @@ function stamp(
     else outgoing.setHeader(name, value);
   };
   for (const [name, value] of visit.fields(edge.now())) set(name, value);
+  edge.count(visit);
   const session = visit.sessionToTell();
   const sealed = session === undefined ? undefined : edge.tokens.seal(session);
   if (sealed !== undefined) set(SESSION_HEADER, sealed);

@@ -137,6 +137,8 @@ export class Edge {
   readonly tokens: SessionTokens;
   readonly cookieSecure: CookieSecure;
   readonly sightings = new Sightings();
+  /** How often each decision was taken since the start, by its name. */
+  readonly decisions = new Map<string, number>();
   readonly database: RegionDatabase;
   readonly peers: Peers;
   readonly admission: Admission;
@@ -223,6 +225,19 @@ export class Edge {
       lookUpHere: (key, budgetMs) => this.lookUp(key, budgetMs),
       lookUpThere: (peer, key, budgetMs) => this.#lookUpThere(peer, key, budgetMs),
     });
+  }
+
+  /** Counts how a request was answered: each rung and level, each region, each kind of refusal. */
+  count({ decision, level }: Visit): void {
+    const counted =
+      decision.kind === 'serve'
+        ? `serve;rung=${decision.rung};level=${level.kind}`
+        : decision.kind === 'refuse'
+          ? `refuse;because=${decision.because}`
+          : 'to' in decision
+            ? `${decision.kind};to=${decision.to}`
+            : decision.kind;
+    this.decisions.set(counted, (this.decisions.get(counted) ?? 0) + 1);
   }
 
   async start(): Promise<void> {

@@ -171,6 +171,22 @@ describe('a primary whose standby is frozen', () => {
   });
 });
 
+test('the edge counts its decisions by rung and level', async () => {
+  const { path } = await personOf('eu');
+  const counted = async (): Promise<Record<string, number>> =>
+    (await domicile.call('eu', 'GET', '/.domicile/health')).json.decisions;
+  const before = await counted();
+  for (const level of ['strong', 'strong', 'eventual']) {
+    await domicile.call('eu', 'GET', path, at(level));
+  }
+  await domicile.call('eu', 'GET', path, at('latest'));
+  const after = await counted();
+  const more = (name: string) => (after[name] ?? 0) - (before[name] ?? 0);
+  expect(more('serve;rung=primary;level=strong')).toBe(2);
+  expect(more('serve;rung=replica;level=eventual')).toBe(1);
+  expect(more('refuse;because=unknown-consistency')).toBe(1);
+});
+
 describe('a copy abroad', () => {
   const card = ({ path }: Person) => `${path}/card`;
   const copied = (answer: Answer) => decided(answer).includes('rung=mirror');
