@@ -108,7 +108,7 @@ export const SESSION_CORE: readonly Mutant[] = [
     file: STANDING,
     find: 'const begin = history?.ancestors.at(-1)?.end ?? at.lsn;',
     replace: 'const begin = at.lsn;',
-    killer: WORLDS,
+    killer: { kind: 'test', file: 'policies/session.test.ts' },
   },
 
   // Which node is read, and what proves it.
