@@ -298,7 +298,12 @@ test('subjects that come and go on few connections never see each other', async 
   const one = await domicile.startEdge({
     region: 'eu',
     app: new URL('./app-for-tests.ts', import.meta.url).pathname,
-    settings: { DOMICILE_CONNECTIONS_MAX: '1' },
+    // Nobody is to be turned away here, however busy the machine is.
+    settings: {
+      DOMICILE_CONNECTIONS_MAX: '1',
+      DOMICILE_BUDGET_MS: '20000',
+      DOMICILE_QUEUE_MS_MAX: '20000',
+    },
   });
   // Few at a time, or the edge would turn some away; each crowd has both of them in it.
   for (let crowd = 0; crowd < 20; crowd++) {
