@@ -179,7 +179,6 @@ export const story: Story = [
       },
       {
         at: 'asia',
-        as: 'hank',
         path: '/users/hank/card',
         // Until the mirror has what he wrote, his session takes the request home.
         expect: {
