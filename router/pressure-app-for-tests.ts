@@ -22,7 +22,7 @@ export default new Hono<Domicile>()
   })
 
   /** As long without letting the process do anything else. */
-  .get('/users/:user/work/:ms', (c) => {
+  .get('/users/:user/computes/:ms', (c) => {
     const untilMs = performance.now() + Number(c.req.param('ms'));
     while (performance.now() < untilMs);
     return c.json({});

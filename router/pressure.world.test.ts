@@ -18,6 +18,8 @@ import {
 } from './world-for-tests.ts';
 
 const BUDGET_MS = 2_000;
+/** The default of DOMICILE_QUEUE_MS_MAX: how long a line may make somebody wait. */
+const QUEUE_MS_MAX = 500;
 /** How much later than its budget an answer may come on a busy machine. */
 const SLACK_MS = 2_000;
 /** Few, so that a crowd is a crowd on any machine: a quarter of them for each other region. */
@@ -308,7 +310,7 @@ describe('ten times what an edge can bear', () => {
       for (const { json } of byNode) expect(json).toMatchObject({ region: 'us', node: 'us-a' });
       // It goes on doing what it can, for those whom it has let in.
       expect(served.length).toBeGreaterThan((seconds * CAPACITY) / 4);
-      expect(quantile(served, 0.5)).toBeLessThan(quantile(alone, 0.5) * 5);
+      expect(quantile(served, 0.5)).toBeLessThan(QUEUE_MS_MAX + quantile(alone, 0.5) * 2);
       expect(quantile(refused, 0.5)).toBeLessThan(quantile(served, 0.5));
       // A budget's worth of line is what would be there without the bound on standing lines.
       expect(waiting).toBeLessThan((BUDGET_MS / 1_000) * CAPACITY * 0.75);
@@ -324,15 +326,16 @@ describe('ten times what an edge can bear', () => {
   test('of requests that keep the process itself busy lets in fewer, until it has caught up', async () => {
     const edge = await domicile.startEdge({ region: 'us', app: SLOW_APP });
     try {
-      const work = () => domicile.call(edge.url, 'GET', `/users/${users.us}/work/10`, { agent });
-      expect((await work()).status).toBe(200);
+      const compute = () =>
+        domicile.call(edge.url, 'GET', `/users/${users.us}/computes/10`, { agent });
+      expect((await compute()).status).toBe(200);
       // Connections are taken in one a turn, and this is not about them.
       await Promise.all(
         Array.from({ length: OPEN_MAX }, () =>
           domicile.call(edge.url, 'GET', `/users/${users.us}/wait/1000`, { agent }),
         ),
       );
-      const stream = start(400, work);
+      const stream = start(400, compute);
       let least = Number.POSITIVE_INFINITY;
       await eventually('fewer are let in', async () => {
         const { admission } = await health(edge.url);
@@ -346,7 +349,7 @@ describe('ten times what an edge can bear', () => {
         const { admission } = await health(edge.url);
         return admission.client.limit === admission.client.max && admission.client.underWay === 0;
       });
-      expect((await work()).status).toBe(200);
+      expect((await compute()).status).toBe(200);
     } finally {
       await edge.child.stop();
     }

@@ -214,17 +214,17 @@ describe('a session reads what it wrote', () => {
     });
     await whileReplayRests(async () => {
       await shopper.change('eu');
+      // Until the edge has looked at both again, it may find that the resting replica was level later.
       const ages: number[] = [];
       await eventually('the age grows', async () => {
         const read = await domicile.call('eu', 'GET', shopper.path);
         expect([read.status, servedBy(read), read.json.version]).toEqual([200, 'eu/eu-b', 1]);
         expect(decided(read)).toBe('serve;node=eu-b;rung=replica');
-        ages.push(Number(read.headers['domicile-staleness-ms']));
+        const age = Number(read.headers['domicile-staleness-ms']);
+        if (age > 1_000) ages.push(age);
         return (ages.at(-1) ?? 0) > (ages[0] ?? 0) + 1_000;
       });
-      // Until the primary has moved on, a look may still find the resting replica level with it.
-      const parted = ages.slice(ages.indexOf(Math.min(...ages)));
-      expect(parted).toEqual([...parted].sort((a, b) => a - b));
+      expect(ages).toEqual([...ages].sort((a, b) => a - b));
     });
   });
 
