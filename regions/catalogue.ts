@@ -25,6 +25,8 @@ export type Region = {
   nodes: readonly NodeAddress[];
   /** The small separate clusters that hold only what policy lets out; one serves each peer. */
   airlocks: readonly Airlock[];
+  /** The process that watches the nodes and promotes one of them; undefined where nobody does. */
+  keeper?: KeeperAddress;
 };
 
 export type EdgeAddress = {
@@ -33,6 +35,8 @@ export type EdgeAddress = {
   url: string;
   publicUrl?: string;
 };
+/** Where edges and operators ask a keeper, and only its own region's. */
+export type KeeperAddress = { url: string };
 export type NodeAddress = { name: string; host: string; port: number };
 /**
  * Whoever may read an airlock at all can read everything in it, so peers that may see different

@@ -218,6 +218,20 @@ test('clients may be sent to another address than edges, one that several edges 
   expect(complaints(text('https://u:p@us.example')).join()).not.toContain('u:p');
 });
 
+test('a region may say where its keeper answers, at an address of its own', () => {
+  const text = (url: string) =>
+    SAMPLE.replace(EU_SHORT, `${EU_SHORT}    keeper: { url: "${url}" }\n`);
+  const reading = readCatalogue(text('HTTP://Eu.Example:7129/'), 'regions.yaml');
+  if (!('catalogue' in reading)) throw new Error('complaints');
+  const { regions } = reading.catalogue;
+  expect(regions.get('eu')?.keeper).toEqual({ url: 'http://eu.example:7129' });
+  expect(regions.get('us')?.keeper).toBeUndefined();
+  expect(complaints(text('http://127.0.0.1:7101')).join()).toContain(
+    'regions.eu.keeper.url: "127.0.0.1:7101" is taken by edge-us',
+  );
+  expect(complaints(text('eu.example')).join()).toContain('is not http:// or https://');
+});
+
 test("the storefront's catalogue has three regions, and asia is nearer to us than to eu", () => {
   const file = new URL('../examples/storefront/regions.yaml', import.meta.url);
   const reading = readCatalogue(readFileSync(file, 'utf8'), 'regions.yaml');

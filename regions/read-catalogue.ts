@@ -56,6 +56,13 @@ const edge = z.strictObject({
     ),
 });
 
+const keeper = z.strictObject({
+  url: z
+    .string()
+    .max(300)
+    .describe('Where it answers: http:// or https://, host and port, no path.'),
+});
+
 const airlockWithPeers = node.extend({
   for: z
     .array(z.string())
@@ -89,6 +96,11 @@ const region = z
       .optional()
       .describe(
         'Instead of airlock, where other regions may see different things: several, each for some of the other regions.',
+      ),
+    keeper: keeper
+      .optional()
+      .describe(
+        'The process that watches the nodes and promotes a replica when the primary is gone. Without it a person does.',
       ),
   })
   .meta({
@@ -144,7 +156,7 @@ function catalogue({ regions, distances = [] }: CatalogueFile): Catalogue {
   const found = new Map<RegionId, Region>();
   const ids = Object.keys(regions);
   for (const [id, written] of Object.entries(regions)) {
-    const { title, database, edges, nodes } = written;
+    const { title, database, edges, nodes, keeper } = written;
     found.set(id, {
       id,
       title,
@@ -163,6 +175,7 @@ function catalogue({ regions, distances = [] }: CatalogueFile): Catalogue {
           peers: serves ?? ids.filter((peer) => peer !== id),
         }),
       ),
+      ...(keeper !== undefined && { keeper: { url: originOf(keeper.url) ?? keeper.url } }),
     });
   }
   return { regions: found, distances };
@@ -208,7 +221,7 @@ function judge(file: CatalogueFile, source: Source): Complaint[] {
     else say(path, `${quote(what)} is taken by ${first}`);
   };
   for (const [id, written] of Object.entries(file.regions)) {
-    const { edges, nodes } = written;
+    const { edges, nodes, keeper } = written;
     edges.forEach(({ name, url, publicUrl }, index) => {
       const path = ['regions', id, 'edges', index];
       unique(names, name, `an edge of ${id}`, [...path, 'name']);
@@ -219,6 +232,12 @@ function judge(file: CatalogueFile, source: Source): Complaint[] {
         say([...path, 'publicUrl'], notAnOrigin(publicUrl));
       }
     });
+    if (keeper !== undefined) {
+      const path = ['regions', id, 'keeper', 'url'];
+      const origin = originOf(keeper.url);
+      if (origin === undefined) say(path, notAnOrigin(keeper.url));
+      else unique(addresses, hostPort(new URL(origin)), `the keeper of ${id}`, path);
+    }
     const servers: [Path, z.infer<typeof node>][] = nodes.map((server, index) => [
       ['regions', id, 'nodes', index],
       server,

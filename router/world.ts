@@ -17,7 +17,7 @@ import {
   roundTripMs,
 } from '../regions/catalogue.ts';
 import { CannotStart } from '../regions/local/cannot-start.ts';
-import { edgePorts } from '../regions/local/catalogue-ports.ts';
+import { edgePorts, keeperPorts } from '../regions/local/catalogue-ports.ts';
 import { type ChildExit, type LocalChild, startChild } from '../regions/local/child-process.ts';
 import { freePorts } from '../regions/local/ports.ts';
 import { type LocalClusters, startClusters } from '../regions/local/start-clusters.ts';
@@ -102,7 +102,7 @@ export async function startWorld(options: WorldOptions): Promise<World> {
       catalogue,
       durable: options.durable,
       report,
-      otherPorts: edgePorts(catalogue),
+      otherPorts: [...edgePorts(catalogue), ...keeperPorts(catalogue)],
       onExit: (node, code, exitSignal) => options.onExit?.(node, { code, signal: exitSignal }),
       ...(signal !== undefined && { signal }),
     });

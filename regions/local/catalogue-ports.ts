@@ -18,20 +18,23 @@ export function postgresPorts(catalogue: Catalogue): PortUse[] {
 /** The ports of the edges, from their addresses. */
 export function edgePorts(catalogue: Catalogue): PortUse[] {
   return [...catalogue.regions.values()].flatMap(({ id, edges }) =>
-    edges.map(({ name, url }) => {
-      const { hostname, port, protocol } = new URL(url);
-      const number = port === '' ? (protocol === 'https:' ? 443 : 80) : Number(port);
-      return use({ name, host: hostname, port: number }, `edge ${name}`, `regions.${id}.edges`);
-    }),
+    edges.map(({ name, url }) => useOf(url, `edge ${name}`, `regions.${id}.edges`)),
+  );
+}
+
+/** The ports of the keepers. */
+export function keeperPorts(catalogue: Catalogue): PortUse[] {
+  return [...catalogue.regions.values()].flatMap(({ id, keeper }) =>
+    keeper === undefined ? [] : [useOf(keeper.url, `keeper of ${id}`, `regions.${id}.keeper`)],
   );
 }
 
 /** How many ports `withPorts` takes for this catalogue. */
 export function portsNeeded(catalogue: Catalogue): number {
-  return postgresPorts(catalogue).length + edgePorts(catalogue).length;
+  return [postgresPorts, edgePorts, keeperPorts].flatMap((ports) => ports(catalogue)).length;
 }
 
-/** The same world on other ports, taken in order: per region its nodes, its airlocks, its edges. */
+/** The same world on other ports, taken in order: per region nodes, airlocks, edges, keeper. */
 export function withPorts(catalogue: Catalogue, ports: readonly number[]): Catalogue {
   const left = [...ports];
   const next = (): number => {
@@ -49,6 +52,7 @@ export function withPorts(catalogue: Catalogue, ports: readonly number[]): Catal
     airlocks: region.airlocks.map((airlock) => ({ ...airlock, port: next() })),
     // A public address leads to the world that did not move.
     edges: region.edges.map(({ name, url }) => ({ name, url: onPort(url, next()) })),
+    ...(region.keeper !== undefined && { keeper: { url: onPort(region.keeper.url, next()) } }),
   });
   const regions = new Map([...catalogue.regions].map(([id, region]) => [id, moved(region)]));
   return { ...catalogue, regions };
@@ -58,6 +62,12 @@ export function withPorts(catalogue: Catalogue, ports: readonly number[]): Catal
 export function fromBasePort(catalogue: Catalogue, base: number): Catalogue {
   const ports = Array.from({ length: portsNeeded(catalogue) }, (_, i) => base + i);
   return withPorts(catalogue, ports);
+}
+
+function useOf(url: string, purpose: string, where: string): PortUse {
+  const { hostname, port, protocol } = new URL(url);
+  const number = port === '' ? (protocol === 'https:' ? 443 : 80) : Number(port);
+  return use({ name: purpose, host: hostname, port: number }, purpose, where);
 }
 
 function use(node: NodeAddress, purpose: string, where: string): PortUse {
