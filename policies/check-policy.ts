@@ -33,6 +33,9 @@ export const RECEIPT_RETENTION_MS_MAX = 3_653 * 86_400_000;
 /** Enough to recognise the mistake; the rest is a number. */
 const NAMED_MAX = 5;
 
+/** A primary and two standbys, of which one may be away. */
+const QUORUM_NODES_MIN = 3;
+
 export type CheckAgainst = { catalogue?: Catalogue; schema?: DatabaseSchema };
 
 export function checkPolicy(policy: Policy, { catalogue, schema }: CheckAgainst = {}): Complaint[] {
@@ -179,12 +182,33 @@ class Check {
   }
 
   failover(): void {
+    this.#commits();
     if (this.#file.failover.scope !== 'jurisdiction') return;
     const homes = new Set([...this.#policy.jurisdictions.values()].flatMap((one) => one.regions));
     if ([...homes].some((home) => failoverRegions(this.#policy, home).length > 0)) return;
     const message =
       'no region could take over for another: none is allowed to all subjects of another; say "region"';
     this.#say(['failover', 'scope'], { message });
+  }
+
+  /** A loss that nobody has agreed to in words is an accident. */
+  #commits(): void {
+    const { commits = 'synchronous', possibleLoss } = this.#file.failover;
+    if (commits === 'asynchronous' && possibleLoss === undefined) {
+      const message =
+        'asynchronous commits can be lost in a failover: say in possibleLoss what may be lost, and who accepts it';
+      this.#say(['failover', 'commits'], { message });
+    }
+    if (commits !== 'asynchronous' && possibleLoss !== undefined) {
+      const message = `nothing acknowledged is lost with ${commits} commits: leave it out`;
+      this.#say(['failover', 'possibleLoss'], { message, at: 'key' });
+    }
+    if (commits !== 'quorum') return;
+    for (const { id, nodes } of this.#regions?.values() ?? []) {
+      if (nodes.length >= QUORUM_NODES_MIN) continue;
+      const message = `a quorum needs ${QUORUM_NODES_MIN} nodes in each region, and ${id} has ${nodes.length}`;
+      this.#say(['failover', 'commits'], { message });
+    }
   }
 
   idempotency(): void {

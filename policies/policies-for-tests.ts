@@ -113,7 +113,7 @@ export function policyOf(
       ],
       ['products', { kind: 'reference', name: 'products', owner }],
     ]),
-    failover: { scope: 'region' },
+    failover: { scope: 'region', commits: 'synchronous' },
     idempotency: { retentionMs: 60_000 },
     consistency: { kind: 'session' },
     receipts: { keep: [], retentionMs: 60_000 },

@@ -178,6 +178,20 @@ export const PolicyFile = z
           .describe(
             'Who may take over for a lost region. region: its own replicas only. jurisdiction: also another region in which all its subjects may live.',
           ),
+        commits: z
+          .enum(['synchronous', 'quorum', 'asynchronous'])
+          .optional()
+          .describe(
+            'Who has a write before it is acknowledged. synchronous (the default): a standby. quorum: one of several standbys. asynchronous: nobody, and a failover may lose the last writes.',
+          ),
+        possibleLoss: z
+          .string()
+          .min(1)
+          .max(500)
+          .optional()
+          .describe(
+            'Needed with asynchronous, and only there: which loss is accepted, and who accepts it.',
+          ),
       })
       .describe('What may happen when a region is lost.'),
     idempotency: z

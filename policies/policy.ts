@@ -30,7 +30,7 @@ export type Policy = {
   placement: readonly Rule[];
   /** Every table of the app. What is not named here is refused. */
   tables: ReadonlyMap<TableName, Table>;
-  failover: { scope: FailoverScope };
+  failover: { scope: FailoverScope; commits: Commits };
   /** How long a stored answer, which may hold personal data, is kept to make retries exact. */
   idempotency: { retentionMs: number };
   /** Where neither a request nor its route says how fresh an answer must be. */
@@ -97,6 +97,12 @@ export type Transit = 'proxy' | 'redirect';
  * `jurisdiction`: also another region that every subject there may live in.
  */
 export type FailoverScope = 'region' | 'jurisdiction';
+
+/**
+ * Who has a commit before it is acknowledged? `synchronous`: one named standby of the region.
+ * `quorum`: one of two or more. `asynchronous`: nobody, so a failover may lose the last writes.
+ */
+export type Commits = 'synchronous' | 'quorum' | 'asynchronous';
 
 /** Columns of a subject table that may also be read abroad, under a name of their own. */
 export type Mirror = {

@@ -84,7 +84,7 @@ test('a policy is read as it is written', () => {
     version: 3,
     because: 'A second jurisdiction',
     effective: '2026-11-01',
-    failover: { scope: 'region' },
+    failover: { scope: 'region', commits: 'synchronous' },
     idempotency: { retentionMs: 86_400_000 },
   });
   expect(policy.attributes.get('contract')).toEqual({

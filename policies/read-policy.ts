@@ -57,7 +57,7 @@ function policyFrom(document: PolicyFile, source: Source): Policy {
     tables: new Map(
       Object.entries(document.tables).map(([name, table]) => [name, tableFrom(name, table)]),
     ),
-    failover,
+    failover: { scope: failover.scope, commits: failover.commits ?? 'synchronous' },
     idempotency: { retentionMs: durationMs(idempotency.retention) ?? 0 },
     consistency: levelFrom(document.consistency),
     receipts: {
