@@ -15,10 +15,12 @@ import { auditCommand, verifyCommand } from './audit-command.ts';
 import { settingsHelp } from './config.ts';
 import { down } from './down-command.ts';
 import { startEdge } from './edge-command.ts';
+import { startKeeper } from './keeper-command.ts';
 import { refillCommand, statusCommand } from './mirrors-command.ts';
 import { applyCommand, planCommand } from './plan-command.ts';
 import { type Answer, checkCommand, explainCommand } from './policy-command.ts';
 import { ProvisionError } from './provision.ts';
+import { regionHistory, regionPromote, regionStatus, regionSwitchover } from './region-command.ts';
 import { schemaApplyCommand, schemaPlanCommand } from './schema-command.ts';
 import { up } from './up-command.ts';
 
@@ -119,6 +121,32 @@ program
     });
     if ('complaints' in started) return complain('edge', started.complaints);
     print(`edge of ${options.region} serves on ${started.address}`);
+    process.send?.('ready');
+    ending.addEventListener('abort', () => {
+      void started.stop().then(() => process.exit(0));
+    });
+  });
+
+program
+  .command('keeper')
+  .description('run the keeper of one region: it watches the primary and replaces it')
+  .requiredOption('--region <id>', 'the region whose primary it keeps')
+  .requiredOption('--record <folder>', 'where its memory lies; one keeper at a time uses it')
+  .option('--app <file>', 'the app module', STOREFRONT)
+  .option('--policy <file>', 'the residency policy (default: residency.yaml beside the app)')
+  .option('--regions <file>', 'the regions (default: regions.yaml beside the app)')
+  .action(async (options) => {
+    const ending = askedToEnd();
+    process.on('disconnect', () => process.exit(0));
+    const started = await startKeeper(options, {
+      environment: process.env,
+      now: () => performance.now(),
+      at: () => new Date().toISOString(),
+      pid: process.pid,
+      log: (line) => print(JSON.stringify({ at: new Date().toISOString(), ...line })),
+    });
+    if ('complaints' in started) return complain('keeper', started.complaints);
+    print(`keeper of ${options.region} answers on ${started.address}`);
     process.send?.('ready');
     ending.addEventListener('abort', () => {
       void started.stop().then(() => process.exit(0));
@@ -250,6 +278,59 @@ mirrors
     const by = options.by ?? operatorName();
     const asked = { ...options, by, print: progress, signal: askedToEnd() };
     answer(await refillCommand(asked), options.json);
+  });
+
+const region = program
+  .command('region')
+  .description('what keeps one region alive: its primary, its standbys, its keeper');
+
+region
+  .command('status')
+  .description('say who is the primary and who may follow it: status 0 well, 1 not')
+  .argument('<region>', 'such as eu')
+  .option(...root)
+  .option(...json)
+  .action(async (region, options) =>
+    answer(await regionStatus({ ...options, region }), options.json),
+  );
+
+region
+  .command('history')
+  .description('say what the keeper has decided, and why')
+  .argument('<region>', 'such as eu')
+  .option('--count <number>', 'how many of the last decisions', '20')
+  .option(...root)
+  .option(...json)
+  .action(async (region, options) =>
+    answer(await regionHistory({ ...options, region }), options.json),
+  );
+
+region
+  .command('switchover')
+  .description('move the primary to a standby while everything is well, losing nothing')
+  .argument('<region>', 'such as eu')
+  .option('--to <node>', 'which standby (default: one that commits wait for)')
+  .option('--by <name>', 'who asks for it, for the record (default: who you are here)')
+  .option(...root)
+  .option(...json)
+  .action(async (region, options) => {
+    const by = options.by ?? operatorName();
+    answer(await regionSwitchover({ ...options, region, by }), options.json);
+  });
+
+region
+  .command('promote')
+  .description('promote a standby that may lack acknowledged writes, when its primary is gone')
+  .argument('<region>', 'such as eu')
+  .argument('<node>', 'the standby')
+  .option('--accept-loss', 'answer for what is lost')
+  .option('--why <text>', 'the reason, for the record')
+  .option('--by <name>', 'who answers for it (default: who you are here)')
+  .option(...root)
+  .option(...json)
+  .action(async (region, node, options) => {
+    const by = options.by ?? operatorName();
+    answer(await regionPromote({ ...options, region, node, by }), options.json);
   });
 
 const audit = program

@@ -16,6 +16,9 @@ export const peerPassword = (airlock: RegionId, peer: RegionId) =>
 /** The secret that the key of a region's subject tokens is made from. */
 export const subjectKeyName = (region: RegionId) => `subjects of ${region}`;
 
+/** Of the operator who gives orders to a region's keeper. */
+export const keeperToken = (region: RegionId) => `orders to the keeper of ${region}`;
+
 /** The secret that the key of the directory's hashes is made from. */
 export const DIRECTORY_KEY_NAME = 'directory';
 

@@ -61,6 +61,7 @@ export async function up(options: UpOptions): Promise<UpOutcome> {
     today: options.today,
     by: options.by,
     wan: options.wan === true,
+    keepers: true,
     recordWire: options.recordWire === true,
     environment: options.environment,
     report,

@@ -95,6 +95,8 @@ export async function startTestDomicile(
     schema?: string;
     edgeSettings?: Record<string, string>;
     recordWire?: boolean;
+    /** Without them a test promotes by hand. */
+    keepers?: boolean;
   } = {},
 ): Promise<TestDomicile> {
   const parent = await mkdtemp(join(tmpdir(), 'domicile-test-'));
@@ -123,6 +125,7 @@ export async function startTestDomicile(
       policy: read.policy,
       durable: false,
       wan: false,
+      keepers: options.keepers === true,
       recordWire: options.recordWire === true,
       environment: {},
       edgeSettings: options.edgeSettings ?? {},

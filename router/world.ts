@@ -19,14 +19,25 @@ import {
 import { CannotStart } from '../regions/local/cannot-start.ts';
 import { edgePorts, keeperPorts } from '../regions/local/catalogue-ports.ts';
 import { type ChildExit, type LocalChild, startChild } from '../regions/local/child-process.ts';
+import { type Machine, machineSecret, serveMachine } from '../regions/local/machine-server.ts';
 import { freePorts } from '../regions/local/ports.ts';
-import { type LocalClusters, startClusters } from '../regions/local/start-clusters.ts';
+import {
+  type LocalClusters,
+  startClusters,
+  superuserSecret,
+} from '../regions/local/start-clusters.ts';
 import { claimRoot } from '../regions/local/world-folder.ts';
 import { Faults, findToxiproxy, type NewProxy } from '../regions/toxiproxy.ts';
 import { catalogueText } from './catalogue-text.ts';
 import { LOCAL_ROLES, noteWorld } from './local-operator.ts';
 import type { Operator } from './operator.ts';
-import { DIRECTORY_KEY_NAME, edgePassword, keyFrom, subjectKeyName } from './password-names.ts';
+import {
+  DIRECTORY_KEY_NAME,
+  edgePassword,
+  keeperToken,
+  keyFrom,
+  subjectKeyName,
+} from './password-names.ts';
 import { type Provisioned, provision, type Script } from './provision.ts';
 import type { AppFiles } from './read-files.ts';
 import { readMigrations } from './read-migrations.ts';
@@ -41,6 +52,8 @@ export type WorldOptions = {
   durable: boolean;
   /** Every link between two regions goes through Toxiproxy and takes as long as the catalogue says. */
   wan: boolean;
+  /** Each region that names a keeper gets one. */
+  keepers?: boolean;
   /** What passes between two regions is kept, byte for byte, below the root's `run/wire`. */
   recordWire?: boolean;
   environment: Readonly<Record<string, string | undefined>>;
@@ -62,6 +75,10 @@ export type World = {
   edges: ReadonlyMap<string, LocalChild>;
   /** Starts an edge that has ended once more, as it was. */
   startEdge: (name: string) => Promise<void>;
+  /** The keeper processes, by region. */
+  keepers: ReadonlyMap<RegionId, LocalChild>;
+  /** Starts the keeper of a region, which must not run. */
+  startKeeper: (region: RegionId) => Promise<void>;
   /** The fault injector between the regions; undefined without `wan`. */
   faults: Faults | undefined;
   stop: () => Promise<void>;
@@ -82,7 +99,12 @@ export async function startWorld(options: WorldOptions): Promise<World> {
   const children: LocalChild[] = [];
   let clusters: LocalClusters | undefined;
   let recorder: WireRecorder | undefined;
+  let machine: Machine | undefined;
+  const keepers = new Map<RegionId, LocalChild>();
   const stop = async () => {
+    // First, or they would replace what is being ended.
+    await Promise.all([...keepers.values()].map((keeper) => keeper.stop()));
+    await machine?.close();
     await Promise.all(children.map((child) => child.stop()));
     await clusters?.stop();
     await recorder?.stop();
@@ -131,6 +153,17 @@ export async function startWorld(options: WorldOptions): Promise<World> {
     report(
       `edges of ${[...catalogue.regions.keys()].join(', ')} serve ${basename(dirname(files.app))} under policy version ${policy.version}`,
     );
+    const startKeeper = async (region: RegionId) => {
+      machine ??= await serveMachine(catalogue, running, report);
+      const seen = { ...options, files: edgeFiles };
+      keepers.set(region, await startOneKeeper(seen, running, machine, region));
+    };
+    if (options.keepers === true) {
+      const kept = [...catalogue.regions.values()].filter(({ keeper }) => keeper !== undefined);
+      machine = await serveMachine(catalogue, running, report);
+      await Promise.all(kept.map(({ id }) => startKeeper(id)));
+      report(`keepers of ${kept.map(({ id }) => id).join(', ')} watch the primaries`);
+    }
     const startEdge = async (name: string) => {
       const region = [...catalogue.regions.values()].find((one) =>
         one.edges.some((edge) => edge.name === name),
@@ -138,7 +171,16 @@ export async function startWorld(options: WorldOptions): Promise<World> {
       if (region === undefined) throw new RangeError(`no edge ${name}`);
       await start(region.id, name);
     };
-    return { catalogue, clusters, edges, startEdge, faults: wan?.faults, stop };
+    return {
+      catalogue,
+      clusters,
+      edges,
+      startEdge,
+      keepers,
+      startKeeper,
+      faults: wan?.faults,
+      stop,
+    };
   } catch (error) {
     await stop();
     throw error;
@@ -211,6 +253,39 @@ async function startOneEdge(
       DOMICILE_DIRECTORY_KEY: key(DIRECTORY_KEY_NAME),
       DOMICILE_SUBJECT_KEY: key(subjectKeyName(region)),
       ...edgeSettings,
+    },
+    cwd: process.cwd(),
+    logFile: join(root, 'run', `${name}.log`),
+    ready: { kind: 'message', is: (message) => message === 'ready' },
+    readyLimitMs: EDGE_READY_MS,
+    stopLimitMs: EDGE_STOP_MS,
+    onExit: (exit) => onExit?.(name, exit),
+  });
+}
+
+async function startOneKeeper(
+  { root, catalogue, files, onExit }: WorldOptions,
+  clusters: LocalClusters,
+  machine: Machine,
+  region: RegionId,
+): Promise<LocalChild> {
+  const name = `keeper-${region}`;
+  const regions = join(root, 'run', `regions-of-${name}.yaml`);
+  await writeFile(regions, catalogueText(catalogue));
+  return startChild({
+    name,
+    command: process.execPath,
+    args: [
+      MAIN,
+      'keeper',
+      ...['--region', region, '--record', join(root, 'keepers', region)],
+      ...['--app', files.app, '--policy', files.policy, '--regions', regions],
+    ],
+    env: {
+      DOMICILE_KEEPER_PASSWORD: clusters.password(superuserSecret(region, 'private')),
+      DOMICILE_OPERATOR_TOKEN: clusters.password(keeperToken(region)),
+      DOMICILE_MACHINE_URL: machine.url,
+      DOMICILE_MACHINE_TOKEN: clusters.password(machineSecret(region)),
     },
     cwd: process.cwd(),
     logFile: join(root, 'run', `${name}.log`),

@@ -6,7 +6,7 @@
  */
 import { createHash, createHmac, pbkdf2Sync, randomBytes } from 'node:crypto';
 import { slotName } from '../catalogue.ts';
-import { type LeasePool, verbatim } from '../postgres.ts';
+import { type LeasePool, type Sql, verbatim } from '../postgres.ts';
 import { CannotStart } from './cannot-start.ts';
 import { STANDBY_ROLE, synchronousNames } from './postgres-settings.ts';
 import { waitUntil } from './wait-until.ts';
@@ -89,7 +89,11 @@ export async function inBackupMode(
 }
 
 /** False when the replica does not stream within the limit. */
-export async function replicaStreams(pool: LeasePool, replica: string): Promise<boolean> {
+export async function replicaStreams(
+  pool: LeasePool,
+  replica: string,
+  timeoutMs = STREAMING_LIMIT_MS,
+): Promise<boolean> {
   const streams = await waitUntil(
     async () => {
       const rows = await pool.run(
@@ -100,7 +104,7 @@ export async function replicaStreams(pool: LeasePool, replica: string): Promise<
       );
       return rows.length > 0 || undefined;
     },
-    { timeoutMs: STREAMING_LIMIT_MS, everyMs: LOOK_EVERY_MS },
+    { timeoutMs, everyMs: LOOK_EVERY_MS },
   );
   return streams === true;
 }
@@ -132,12 +136,7 @@ export async function hasReplayed(replica: LeasePool, position: string): Promise
  */
 export async function requireReplicas(pool: LeasePool, replicas: readonly string[]): Promise<void> {
   const names = synchronousNames(replicas);
-  const slots = replicas.map(slotName).join(', ');
-  await pool.run(async (sql) => {
-    await sql(verbatim(`alter system set synchronous_standby_names = ${literal(names)}`));
-    await sql(verbatim(`alter system set synchronized_standby_slots = ${literal(slots)}`));
-    await sql`select pg_reload_conf()`;
-  }, limit);
+  await pool.run((sql) => nameStandbys(sql, replicas), limit);
   const acts = await waitUntil(
     () =>
       pool.run(async (sql) => {
@@ -152,6 +151,15 @@ export async function requireReplicas(pool: LeasePool, replicas: readonly string
     { timeoutMs: RELOAD_LIMIT_MS, everyMs: LOOK_EVERY_MS },
   );
   if (acts === undefined) throw new CannotStart(`Commits do not wait for ${names} as they should`);
+}
+
+/** Whom commits wait for, and logical subscribers too; the server's processes read it soon after. */
+export async function nameStandbys(sql: Sql, standbys: readonly string[]): Promise<void> {
+  const slots = standbys.map(slotName).join(', ');
+  const names = synchronousNames(standbys);
+  await sql(verbatim(`alter system set synchronous_standby_names = ${literal(names)}`));
+  await sql(verbatim(`alter system set synchronized_standby_slots = ${literal(slots)}`));
+  await sql`select pg_reload_conf()`;
 }
 
 /**

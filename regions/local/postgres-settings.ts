@@ -149,6 +149,12 @@ export function synchronousNames(replicas: readonly string[]): string {
   return replicas.length > 1 ? `ANY 1 (${names})` : names;
 }
 
+/** The names in a setting as `synchronousNames` writes it; of any other form, its words. */
+export function namesIn(setting: string): string[] {
+  const quoted = [...setting.matchAll(/"((?:[^"]|"")*)"/g)].map(([, name = '']) => name);
+  return quoted.length > 0 ? quoted : setting.split(/[\s,()]+/).filter((word) => word !== '');
+}
+
 /**
  * `postgresql.auto.conf` without what a boot decides anew. Whoever was followed before may have
  * moved to another port, or may follow us by now.

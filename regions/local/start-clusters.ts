@@ -7,7 +7,7 @@
  * them. A replica is always made in one way, as a copy of the running primary.
  */
 import { existsSync } from 'node:fs';
-import { chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Airlock, Catalogue, NodeAddress, Region } from '../catalogue.ts';
 import { type Endpoint, LeasePool } from '../postgres.ts';
@@ -47,6 +47,8 @@ import { takeWorld } from './world-lock.ts';
 /** A local world holds megabytes; this is for a disk that is busy with something else. */
 const COPY_LIMIT_MS = 120_000;
 const CONNECT_LIMIT_MS = 2_000;
+/** A standby whose log fits asks for it every half second, and is let in at once. */
+const STREAMING_AS_IT_IS_MS = 5_000;
 /** Names become folders, slots and settings, so only what is harmless in all of them. */
 const NODE_NAME = /^[a-z][a-z0-9-]{0,40}$/;
 const LOOPBACK = new Set(['127.0.0.1', 'localhost']);
@@ -90,10 +92,22 @@ export type LocalClusters = {
   kill(node: string, signal: NodeJS.Signals): void;
   /** Replaces a node's data with a copy of the primary; resolves when it streams. */
   rebuildReplica(node: string): Promise<void>;
+  /** Makes any private node a standby of `primary`; resolves when it streams. */
+  follow(node: string, how: FollowOptions): Promise<void>;
+  /** Whether its postmaster is there, however it does. */
+  runs(node: string): boolean;
   /** Lets commits of a region wait for exactly these replicas, which must stream already. */
   requireReplicas(region: string, replicas: readonly string[]): Promise<void>;
   /** Ends everything and gives the world free. Can be called twice. */
   stop(): Promise<void>;
+};
+
+export type FollowOptions = {
+  primary: string;
+  /** From a fresh copy at once; otherwise only when what is there does not fit the primary's log. */
+  copy: boolean;
+  /** What is there is put aside and not removed: it may hold what nobody else has. */
+  keepData: boolean;
 };
 
 /** One server's place in the world. */
@@ -204,6 +218,8 @@ class Clusters {
       halt: (node) => this.#at(node).server.stop(),
       kill: (node, signal) => this.#at(node).server.kill(signal),
       rebuildReplica: (node) => this.#rebuild(this.#at(node)),
+      follow: (node, how) => this.#follow(this.#at(node), how),
+      runs: (node) => this.#at(node).server.pid !== undefined,
       requireReplicas: (region, replicas) => this.#requireReplicas(region, replicas),
       stop: async () => {
         await this.stop();
@@ -358,13 +374,32 @@ class Clusters {
     );
   }
 
-  #rebuild(seat: Seat, known?: Seat): Promise<void> {
-    const work = this.#copyPrimary(seat, known);
+  #rebuild(seat: Seat, known?: Seat, keepData = false): Promise<void> {
+    const work = this.#copyPrimary(seat, known, keepData);
     this.#copying.add(work);
     return work.finally(() => this.#copying.delete(work));
   }
 
-  async #copyPrimary(seat: Seat, known?: Seat): Promise<void> {
+  async #follow(seat: Seat, { primary: name, copy, keepData }: FollowOptions): Promise<void> {
+    const primary = this.#at(name);
+    if (!copy && existsSync(seat.data)) {
+      await seat.server.stop();
+      const slot = seat.node.name;
+      const streams = await this.#withPool(primary, async (pool) => {
+        if (!(await slotIsUsable(pool, slot))) await renewSlot(pool, slot);
+        await this.#write(seat.data, 'standby.signal', '');
+        await this.#startSeat(seat, primary);
+        return replicaStreams(pool, slot, STREAMING_AS_IT_IS_MS);
+      });
+      if (streams) return;
+      this.#say(`${slot} cannot go on from its own log`);
+    }
+    // It is thrown away, so nobody waits for a gentle end; a frozen server takes no other signal.
+    seat.server.kill('SIGKILL');
+    await this.#rebuild(seat, primary, keepData);
+  }
+
+  async #copyPrimary(seat: Seat, known?: Seat, keepData = false): Promise<void> {
     if (seat.kind === 'airlock') throw new Error(`${seat.node.name} is an airlock, not a replica`);
     const primary = known ?? (await this.#primaryFor(seat));
     const name = seat.node.name;
@@ -382,7 +417,11 @@ class Clusters {
       );
       await this.#write(copy, 'backup_label', label);
       await this.#write(copy, 'standby.signal', '');
-      if (existsSync(seat.data)) await rename(seat.data, join(draft, 'replaced'));
+      if (existsSync(seat.data)) {
+        const aside = keepData ? await mkdtemp(join(seat.folder, 'kept-')) : draft;
+        await rename(seat.data, join(aside, 'replaced'));
+        if (keepData) this.#say(`${name}: what it had is kept in ${aside}`);
+      }
       await rename(copy, seat.data);
       await rm(draft, { recursive: true, force: true });
       await this.#startSeat(seat, primary);

@@ -1,9 +1,9 @@
 /**
- * Which supervisor, if any, runs this world?
+ * Which supervisor, if any, runs this world, and which keeper keeps a region?
  *
- * A lock is a file named by a number that only grows. To take the world is to create the next
+ * A lock is a file named by a number that only grows. To take it is to create the next
  * number, which the file system grants to one process only; to leave is to mark the file. Nobody
- * ever removes the newest file, so two supervisors that both find a dead one's lock cannot both
+ * ever removes the newest file, so two processes that both find a dead one's lock cannot both
  * take it. A holder counts as alive only if its pid was born when the lock says.
  */
 import { link, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
@@ -14,7 +14,7 @@ import { birthOf } from './process-identity.ts';
 const LOCK_FILE = /^lock\.(\d+)$/;
 
 export type Holder = { pid: number; born: string };
-export type WorldLock = { release(): Promise<void> };
+export type Lock = { release(): Promise<void> };
 
 /** Who runs the world in this folder; undefined when nobody alive does. */
 export async function worldHolder(root: string): Promise<Holder | undefined> {
@@ -22,7 +22,16 @@ export async function worldHolder(root: string): Promise<Holder | undefined> {
   return newest === undefined ? undefined : livingHolder(root, newest);
 }
 
-export async function takeWorld(root: string): Promise<WorldLock> {
+export function takeWorld(root: string): Promise<Lock> {
+  return takeLock(
+    root,
+    ({ pid }) =>
+      `The world in ${root} already runs: process ${pid} started it. Stop that one first.`,
+  );
+}
+
+/** @throws CannotStart, in these words, when a living process holds the lock of this folder. */
+export async function takeLock(root: string, taken: (holder: Holder) => string): Promise<Lock> {
   const born = birthOf(process.pid);
   if (born === undefined) throw new Error('This process cannot see itself');
   await mkdir(root, { recursive: true });
@@ -35,9 +44,7 @@ export async function takeWorld(root: string): Promise<WorldLock> {
       const newest = numbers.at(-1) ?? 0;
       const holder = newest === 0 ? undefined : await livingHolder(root, newest);
       if (holder !== undefined) {
-        throw new CannotStart(
-          `The world in ${root} already runs: process ${holder.pid} started it. Stop that one first.`,
-        );
+        throw new CannotStart(taken(holder));
       }
       const path = join(root, `lock.${newest + 1}`);
       // A link appears with its content, all at once; a created file would be empty for a moment.

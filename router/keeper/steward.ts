@@ -37,7 +37,7 @@ export type NodeView =
     };
 
 /** `refused`: its machine says that nobody listens. `no_answer`: nothing says anything. */
-export type Silence = 'refused' | 'no_answer' | 'not_allowed';
+export type Silence = 'refused' | 'no_answer' | 'starting';
 
 export type StewardOutcome =
   | { kind: 'done' }
