@@ -1,15 +1,24 @@
 /** What a keeper does about a region's primary: real servers, real kills, clients that keep count. */
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { readdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { KeeperRecord } from '../policies/keeper/record.ts';
+import { freePorts } from '../regions/local/ports.ts';
+import { keeperToken } from './password-names.ts';
+import { catalogueText } from './world.ts';
 import {
   type Answer,
   Client,
   COUNTRY_OF,
+  domicile as command,
   eventually,
   LAMP,
   newUser,
+  problemOf,
   startTestDomicile,
   type TestDomicile,
+  withRegion,
 } from './world-for-tests.ts';
 
 let domicile: TestDomicile;
@@ -21,6 +30,16 @@ const keeper = async <T>(what: string): Promise<T> => {
   const url = domicile.catalogue.regions.get('eu')?.keeper?.url;
   return (await (await fetch(`${url}${what}`)).json()) as T;
 };
+async function order(name: string, body: object): Promise<unknown> {
+  const url = domicile.catalogue.regions.get('eu')?.keeper?.url;
+  const token = domicile.clusters.password(keeperToken('eu'));
+  const response = await fetch(`${url}/orders/${name}`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${token}` },
+    body: JSON.stringify(body),
+  });
+  return response.json();
+}
 const primary = () => keeper<KeeperRecord>('/primary');
 const decided = ({ headers }: Answer) => String(headers['domicile-decision']);
 
@@ -89,16 +108,114 @@ test('a standby that is killed is started again, which is quicker than to do wit
 });
 
 test('a switchover moves the primary while everything is well', async () => {
-  const url = domicile.catalogue.regions.get('eu')?.keeper?.url;
-  const token = domicile.clusters.password('orders to the keeper of eu');
-  const response = await fetch(`${url}/orders/switchover`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${token}` },
-    body: JSON.stringify({ by: 'a test' }),
-  });
-  expect(await response.json()).toEqual({ kind: 'done' });
+  expect(await order('switchover', { by: 'a test' })).toEqual({ kind: 'done' });
   expect(await wellAgain()).toMatchObject({ primary: 'eu-b', standbys: ['eu-a'], timeline: 4 });
   await nextWrite();
+});
+
+test('a primary that ran alone has no lawful heir: somebody must answer for the loss', async () => {
+  const { primary: old, standbys, timeline } = await wellAgain();
+  const [stale = ''] = standbys;
+  domicile.clusters.kill(stale, 'SIGSTOP');
+  // Or it would find in its socket what was sent to it while it slept.
+  await domicile.sql(old, (sql) => sql`select pg_terminate_backend(pid) from pg_stat_replication`);
+  await nextWrite();
+  expect(await primary()).toMatchObject({ primary: old, standbys: [] });
+  const last = client.token;
+  domicile.clusters.kill(old, 'SIGSTOP');
+  domicile.clusters.kill(stale, 'SIGCONT');
+  await eventually('the keeper says why it does nothing', async () => {
+    const { why } = await keeper<{ why?: string }>('/status');
+    return why?.startsWith('it ran alone') === true;
+  });
+  const status = await command(['region', 'status', 'eu', '--root', domicile.root], {});
+  expect(status.status).toBe(1);
+  expect(status.stdout).toContain(`eu: ${old} is the primary, on timeline ${timeline}; commits`);
+  expect(status.stdout).toContain('It runs alone');
+  const refused = await command(['region', 'promote', 'eu', stale, '--root', domicile.root], {});
+  expect([refused.status, refused.stdout]).toEqual([1, expect.stringContaining('--accept-loss')]);
+  expect((await primary()).primary).toBe(old);
+
+  const words = ['--accept-loss', '--why', 'the machine is lost', '--by', 'an operator'];
+  const done = await command(
+    ['region', 'promote', 'eu', stale, ...words, '--root', domicile.root],
+    {},
+  );
+  expect([done.status, done.stdout]).toEqual([
+    0,
+    expect.stringContaining(`${stale} is the primary`),
+  ]);
+  const told = await domicile.call('us', 'GET', `${path}/orders`, { token: last });
+  expect(problemOf(told)).toEqual([409, 'session-guarantee-lost', 'after-change']);
+  client.token = undefined;
+  acknowledged = 0;
+  await nextWrite();
+  // What it had is kept for a person to look through.
+  domicile.clusters.kill(old, 'SIGCONT');
+  expect(await wellAgain()).toMatchObject({ primary: stale, standbys: [old] });
+  const folder = join(domicile.clusters.dataDirectory(old), '..');
+  expect((await readdir(folder)).filter((name) => name.startsWith('kept-')).length).toBe(1);
+  const history = await command(['region', 'history', 'eu', '--root', domicile.root], {});
+  expect(history.stdout).toContain('an operator accepts what is lost: the machine is lost');
+});
+
+describe('a keeper', () => {
+  test.each([0, 450, 600, 800])(
+    'that is killed %i ms after its primary goes on where it was when it is started again',
+    async (afterMs) => {
+      const { primary: old, timeline } = await wellAgain();
+      domicile.clusters.kill(old, 'SIGKILL');
+      await pause(afterMs);
+      const running = domicile.world.keepers.get('eu');
+      running?.kill('SIGKILL');
+      await running?.ended;
+      await domicile.world.startKeeper('eu');
+      await nextWrite();
+      const record = await wellAgain();
+      // Started again before it was known to be gone, or replaced: either way exactly once.
+      expect([timeline, timeline + 1]).toContain(record.timeline);
+      expect(record.primary === old).toBe(record.timeline === timeline);
+    },
+  );
+
+  test('is alone in its office: a second one on the same record is refused', async () => {
+    const [port = 0] = await freePorts(1);
+    const catalogue = withRegion(domicile.catalogue, 'eu', (region) => ({
+      ...region,
+      keeper: { url: `http://127.0.0.1:${port}` },
+    }));
+    const regions = join(domicile.root, 'run', 'regions-of-another-keeper.yaml');
+    await writeFile(regions, catalogueText(catalogue));
+    const record = join(domicile.root, 'keepers', 'eu');
+    const args = ['keeper', '--region', 'eu', '--record', record, '--regions', regions];
+    const ran = await command(args, {
+      DOMICILE_KEEPER_PASSWORD: 'none',
+      DOMICILE_OPERATOR_TOKEN: 'none',
+    });
+    expect([ran.status, ran.stderr]).toEqual([
+      1,
+      expect.stringContaining('The keeper of eu is process'),
+    ]);
+  });
+
+  test('gives no order to who has no token, and says what is wrong with an order', async () => {
+    const url = `${domicile.catalogue.regions.get('eu')?.keeper?.url}/orders/switchover`;
+    const { version } = await primary();
+    const stranger = await fetch(url, { method: 'POST', body: '{"by":"somebody"}' });
+    expect([stranger.status, ((await stranger.json()) as { kind: string }).kind]).toEqual([
+      403,
+      'refused',
+    ]);
+    expect(await order('switchover', { to: 'us-a', by: 'a test' })).toMatchObject({
+      kind: 'refused',
+      why: expect.stringContaining('commits do not wait for us-a'),
+    });
+    expect(await order('switchover', { until: 'tomorrow' })).toMatchObject({ kind: 'refused' });
+    expect(await order('promote', { node: 'eu-a', by: 'a test' })).toMatchObject({
+      kind: 'refused',
+    });
+    expect((await primary()).version).toBe(version);
+  });
 });
 
 test('nothing that was acknowledged is lost', async () => {
