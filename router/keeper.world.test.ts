@@ -128,17 +128,17 @@ test('a primary that ran alone has no lawful heir: somebody must answer for the 
     const { why } = await keeper<{ why?: string }>('/status');
     return why?.startsWith('it ran alone') === true;
   });
-  const status = await command(['region', 'status', 'eu', '--root', domicile.root], {});
+  const status = await command(['region', 'eu', 'status', '--root', domicile.root], {});
   expect(status.status).toBe(1);
   expect(status.stdout).toContain(`eu: ${old} is the primary, on timeline ${timeline}; commits`);
   expect(status.stdout).toContain('It runs alone');
-  const refused = await command(['region', 'promote', 'eu', stale, '--root', domicile.root], {});
+  const refused = await command(['region', 'eu', 'promote', stale, '--root', domicile.root], {});
   expect([refused.status, refused.stdout]).toEqual([1, expect.stringContaining('--accept-loss')]);
   expect((await primary()).primary).toBe(old);
 
   const words = ['--accept-loss', '--why', 'the machine is lost', '--by', 'an operator'];
   const done = await command(
-    ['region', 'promote', 'eu', stale, ...words, '--root', domicile.root],
+    ['region', 'eu', 'promote', stale, ...words, '--root', domicile.root],
     {},
   );
   expect([done.status, done.stdout]).toEqual([
@@ -155,7 +155,7 @@ test('a primary that ran alone has no lawful heir: somebody must answer for the 
   expect(await wellAgain()).toMatchObject({ primary: stale, standbys: [old] });
   const folder = join(domicile.clusters.dataDirectory(old), '..');
   expect((await readdir(folder)).filter((name) => name.startsWith('kept-')).length).toBe(1);
-  const history = await command(['region', 'history', 'eu', '--root', domicile.root], {});
+  const history = await command(['region', 'eu', 'history', '--root', domicile.root], {});
   expect(history.stdout).toContain('an operator accepts what is lost: the machine is lost');
 });
 

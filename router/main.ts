@@ -282,7 +282,14 @@ mirrors
 
 const region = program
   .command('region')
-  .description('what keeps one region alive: its primary, its standbys, its keeper');
+  .description('what keeps one region alive, such as: domicile region eu status')
+  .usage('<region> [command] [options]')
+  .configureHelp({
+    commandUsage: (one) =>
+      one.name() === 'region'
+        ? `domicile region ${one.usage()}`
+        : `domicile region <region> ${one.name()} ${one.usage().replace(' <region>', '')}`,
+  });
 
 region
   .command('status')
@@ -367,8 +374,16 @@ audit
     answer(await verifyCommand(report, options.key), options.json);
   });
 
+/** `region eu status` reads well; the parser wants the command before its argument. */
+function commandFirst(words: readonly string[]): string[] {
+  const [name, id, verb, ...rest] = words;
+  const isVerb = region.commands.some((one) => one.name() === id);
+  if (name !== 'region' || id === undefined || id.startsWith('-') || isVerb) return [...words];
+  return verb === undefined ? [name] : [name, verb, id, ...rest];
+}
+
 try {
-  await program.parseAsync();
+  await program.parseAsync(commandFirst(process.argv.slice(2)), { from: 'user' });
 } catch (error) {
   // What a person can mend is said in words; everything else is a bug and keeps its stack.
   if (!(error instanceof CannotStart) && !(error instanceof ProvisionError)) throw error;
