@@ -7,6 +7,7 @@
 import { parseArgs } from 'node:util';
 import { measureDark } from './dark-region.ts';
 import { measureEnforcement } from './enforcement.ts';
+import { measureFailover } from './failover.ts';
 import { measureForward } from './forward.ts';
 import { measureLadder } from './ladder.ts';
 import { inWorld } from './measured-world.ts';
@@ -24,6 +25,8 @@ const { values, positionals } = parseArgs({
     rounds: { type: 'string' },
     seconds: { type: 'string', default: '3' },
     connections: { type: 'string', default: '32' },
+    runs: { type: 'string', default: '20' },
+    kinds: { type: 'string' },
   },
 });
 const seconds = Number(values.seconds);
@@ -56,6 +59,12 @@ const measurements: Record<string, () => Promise<unknown>> = {
       measureStrong(bench, { rounds: rounds(5), seconds }),
     ),
   dark: () => measureDark({ seconds: Math.max(seconds, 10), ...options }),
+  failover: () =>
+    measureFailover({
+      runs: Number(values.runs),
+      ...(values.kinds !== undefined && { kinds: values.kinds.split(',') }),
+      ...options,
+    }),
   memory: () => inWorld({ wan: false, ...options }, measureMemory),
 };
 

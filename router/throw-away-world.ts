@@ -16,6 +16,8 @@ export type ThrowAwayOptions = {
   files: AppFiles;
   durable: boolean;
   wan: boolean;
+  keepers?: boolean;
+  innerLinks?: boolean;
   /** Further settings of every edge. */
   edgeSettings?: Readonly<Record<string, string>>;
   report: (step: string) => void;
@@ -25,9 +27,10 @@ export type ThrowAwayOptions = {
 
 /** @throws CannotStart with every complaint when the app's files are not sound. */
 export async function inThrowAwayWorld<T>(
-  { files, durable, wan, edgeSettings = {}, report, signal }: ThrowAwayOptions,
+  options: ThrowAwayOptions,
   use: (world: World, root: string) => Promise<T>,
 ): Promise<T> {
+  const { files, durable, wan, keepers, innerLinks, edgeSettings = {}, report, signal } = options;
   const read = await readFiles(files);
   if ('complaints' in read) throw new CannotStart(read.complaints.join('\n'));
   const catalogue = withPorts(read.catalogue, await freePorts(portsNeeded(read.catalogue)));
@@ -44,6 +47,8 @@ export async function inThrowAwayWorld<T>(
       policy: read.policy,
       durable,
       wan,
+      keepers: keepers === true,
+      innerLinks: innerLinks === true,
       environment: {},
       edgeSettings,
       report,

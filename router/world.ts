@@ -9,26 +9,20 @@ import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Policy } from '../policies/policy.ts';
-import {
-  airlockFor,
-  type Catalogue,
-  type NodeAddress,
-  type RegionId,
-  roundTripMs,
-} from '../regions/catalogue.ts';
+import type { Catalogue, RegionId } from '../regions/catalogue.ts';
 import { CannotStart } from '../regions/local/cannot-start.ts';
 import { edgePorts, keeperPorts } from '../regions/local/catalogue-ports.ts';
 import { type ChildExit, type LocalChild, startChild } from '../regions/local/child-process.ts';
 import { type Machine, machineSecret, serveMachine } from '../regions/local/machine-server.ts';
-import { freePorts } from '../regions/local/ports.ts';
 import {
   type LocalClusters,
   startClusters,
   superuserSecret,
 } from '../regions/local/start-clusters.ts';
 import { claimRoot } from '../regions/local/world-folder.ts';
-import { Faults, findToxiproxy, type NewProxy } from '../regions/toxiproxy.ts';
+import type { Faults } from '../regions/toxiproxy.ts';
 import { catalogueText } from './catalogue-text.ts';
+import { startLinks } from './local-links.ts';
 import { LOCAL_ROLES, noteWorld } from './local-operator.ts';
 import type { Operator } from './operator.ts';
 import {
@@ -52,6 +46,8 @@ export type WorldOptions = {
   durable: boolean;
   /** Every link between two regions goes through Toxiproxy and takes as long as the catalogue says. */
   wan: boolean;
+  /** So does every link inside a region, without delay: edges, keepers, standbys and feeds to nodes. */
+  innerLinks?: boolean;
   /** Each region that names a keeper gets one. */
   keepers?: boolean;
   /** What passes between two regions is kept, byte for byte, below the root's `run/wire`. */
@@ -79,7 +75,7 @@ export type World = {
   keepers: ReadonlyMap<RegionId, LocalChild>;
   /** Starts the keeper of a region, which must not run. */
   startKeeper: (region: RegionId) => Promise<void>;
-  /** The fault injector between the regions; undefined without `wan`. */
+  /** The fault injector on the links; undefined without proxies. */
   faults: Faults | undefined;
   stop: () => Promise<void>;
 };
@@ -112,7 +108,8 @@ export async function startWorld(options: WorldOptions): Promise<World> {
   try {
     // Before any server, because a subscription is made through its link.
     await mkdir(join(root, 'run'), { recursive: true });
-    const wan = options.wan ? await startWan(options, children) : undefined;
+    const proxied = options.wan || options.innerLinks === true;
+    const wan = proxied ? await startLinks(options, children) : undefined;
     // A list that an earlier start left behind names relays that are gone.
     await rm(join(root, 'run', 'wire', LINKS_FILE), { force: true });
     if (options.recordWire === true) {
@@ -124,6 +121,9 @@ export async function startWorld(options: WorldOptions): Promise<World> {
       catalogue,
       durable: options.durable,
       report,
+      ...(wan !== undefined && {
+        link: (from, to) => wan.standby(from, to) ?? { host: to.host, port: to.port },
+      }),
       otherPorts: [...edgePorts(catalogue), ...keeperPorts(catalogue)],
       onExit: (node, code, exitSignal) => options.onExit?.(node, { code, signal: exitSignal }),
       ...(signal !== undefined && { signal }),
@@ -156,7 +156,8 @@ export async function startWorld(options: WorldOptions): Promise<World> {
     const startKeeper = async (region: RegionId) => {
       machine ??= await serveMachine(catalogue, running, report);
       const seen = { ...options, files: edgeFiles };
-      keepers.set(region, await startOneKeeper(seen, running, machine, region));
+      const sees = wan?.keeperSees(region) ?? catalogue;
+      keepers.set(region, await startOneKeeper(seen, running, machine, region, sees));
     };
     if (options.keepers === true) {
       const kept = [...catalogue.regions.values()].filter(({ keeper }) => keeper !== undefined);
@@ -264,14 +265,15 @@ async function startOneEdge(
 }
 
 async function startOneKeeper(
-  { root, catalogue, files, onExit }: WorldOptions,
+  { root, files, onExit }: WorldOptions,
   clusters: LocalClusters,
   machine: Machine,
   region: RegionId,
+  sees: Catalogue,
 ): Promise<LocalChild> {
   const name = `keeper-${region}`;
   const regions = join(root, 'run', `regions-of-${name}.yaml`);
-  await writeFile(regions, catalogueText(catalogue));
+  await writeFile(regions, catalogueText(sees));
   return startChild({
     name,
     command: process.execPath,
@@ -294,99 +296,6 @@ async function startOneKeeper(
     stopLimitMs: EDGE_STOP_MS,
     onExit: (exit) => onExit?.(name, exit),
   });
-}
-
-/** The proxies between regions: who reaches what through which port. */
-type Wan = Links & { faults: Faults };
-
-async function startWan(options: WorldOptions, children: LocalChild[]): Promise<Wan> {
-  const { root, catalogue, environment, report } = options;
-  const found = findToxiproxy(environment);
-  let url: string;
-  if (found.kind === 'running') url = found.url;
-  else {
-    const [port = 0] = await freePorts(1);
-    url = `http://127.0.0.1:${port}`;
-    children.push(
-      await startChild({
-        name: 'toxiproxy',
-        command: found.command,
-        args: found.args({ host: '127.0.0.1', port }),
-        env: {},
-        cwd: process.cwd(),
-        logFile: join(root, 'run', 'toxiproxy.log'),
-        ready: { kind: 'spawned' },
-        readyLimitMs: EDGE_READY_MS,
-        stopLimitMs: EDGE_STOP_MS,
-        onExit: (exit) => options.onExit?.('toxiproxy', exit),
-      }),
-    );
-  }
-  const faults = new Faults(url);
-  await faults.untilReady({ withinMs: EDGE_READY_MS });
-  const ports = new Map<string, { host: string; port: number }>();
-  for (const from of catalogue.regions.keys()) {
-    for (const to of catalogue.regions.values()) {
-      if (to.id === from) continue;
-      const delayMs = Math.round(roundTripMs(catalogue, from, to.id) / 2);
-      const airlock = airlockFor(to, from);
-      const targets = [
-        { what: airlock.name, upstream: `${airlock.host}:${airlock.port}` },
-        ...to.edges.map(({ name, url: edge }) => ({ what: name, upstream: new URL(edge).host })),
-      ];
-      for (const { what, upstream } of targets) {
-        ports.set(
-          `${from} ${what}`,
-          await slowLink(faults, `${from} to ${what}`, upstream, delayMs),
-        );
-      }
-    }
-  }
-  report(
-    `links between regions take their real time, through ${found.kind === 'built-in' ? 'the built-in Toxiproxy' : 'Toxiproxy'} at ${url}`,
-  );
-  const link = (from: RegionId, to: NodeAddress) => ports.get(`${from} ${to.name}`);
-  const seenFrom = (region: RegionId): Catalogue => ({
-    ...catalogue,
-    regions: new Map(
-      [...catalogue.regions].map(([id, one]) => [
-        id,
-        {
-          ...one,
-          edges: one.edges.map(({ name, url: direct, publicUrl = direct }) => {
-            const through = ports.get(`${region} ${name}`);
-            const edge = through === undefined ? direct : `http://${through.host}:${through.port}`;
-            // Clients are not behind the proxies.
-            return { name, url: edge, publicUrl };
-          }),
-        },
-      ]),
-    ),
-  });
-  return { faults, link, seenFrom };
-}
-
-/** Half a round trip in each direction. */
-async function slowLink(
-  faults: Faults,
-  name: string,
-  upstream: string,
-  delayMs: number,
-): Promise<{ host: string; port: number }> {
-  const wanted: NewProxy = { name: name.replaceAll(' ', '-'), listen: '127.0.0.1:0', upstream };
-  const proxies = await faults.proxies();
-  if (proxies.has(wanted.name)) await faults.removeProxy(wanted.name);
-  const { listen } = await faults.createProxy(wanted);
-  for (const stream of ['upstream', 'downstream'] as const) {
-    await faults.addToxic(wanted.name, {
-      type: 'latency',
-      stream,
-      name: `distance-${stream}`,
-      attributes: { latency: delayMs },
-    });
-  }
-  const [host = '', port = ''] = listen.split(':');
-  return { host, port: Number(port) };
 }
 
 async function scripts(prefix: string): Promise<Script[]> {
