@@ -6,14 +6,13 @@
  */
 import { resolve } from 'node:path';
 import type { Region } from '../regions/catalogue.ts';
-import { CannotStart } from '../regions/local/cannot-start.ts';
 import { SUPERUSER } from '../regions/local/postgres-settings.ts';
 import { takeLock } from '../regions/local/world-lock.ts';
 import { Keeper } from './keeper/keeper.ts';
 import { keeperApp, serveKeeper } from './keeper/keeper-server.ts';
 import { machineAt, NO_MACHINE } from './keeper/machine.ts';
 import { OwnServers } from './keeper/own-servers.ts';
-import { DamagedRecord, fileRecordStore } from './keeper/record-store.ts';
+import { fileRecordStore } from './keeper/record-store.ts';
 import { besideApp, readFiles } from './read-files.ts';
 
 export type KeeperCommand = {
@@ -103,7 +102,6 @@ export async function startKeeper(
     return { address: url, stop };
   } catch (error) {
     await office.release();
-    if (error instanceof DamagedRecord) throw new CannotStart(error.message);
     const { code } = error as NodeJS.ErrnoException;
     if (code !== 'EADDRINUSE' && code !== 'EACCES') throw error;
     return { complaints: [`${url}  cannot be listened on (${code})`] };

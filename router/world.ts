@@ -15,6 +15,7 @@ import { edgePorts, keeperPorts } from '../regions/local/catalogue-ports.ts';
 import { type ChildExit, type LocalChild, startChild } from '../regions/local/child-process.ts';
 import { type Machine, machineSecret, serveMachine } from '../regions/local/machine-server.ts';
 import {
+  type LastPrimary,
   type LocalClusters,
   startClusters,
   superuserSecret,
@@ -22,6 +23,7 @@ import {
 import { claimRoot } from '../regions/local/world-folder.ts';
 import type { Faults } from '../regions/toxiproxy.ts';
 import { catalogueText } from './catalogue-text.ts';
+import { fileRecordStore } from './keeper/record-store.ts';
 import { startLinks } from './local-links.ts';
 import { LOCAL_ROLES, noteWorld } from './local-operator.ts';
 import type { Operator } from './operator.ts';
@@ -116,11 +118,13 @@ export async function startWorld(options: WorldOptions): Promise<World> {
       recorder = await recordWire({ catalogue, folder: join(root, 'run', 'wire'), through: wan });
     }
     const links: Links | undefined = recorder ?? wan;
+    const known = await lastPrimaries(root, catalogue);
     clusters = await startClusters({
       root,
       catalogue,
       durable: options.durable,
       report,
+      lastPrimary: (region) => known.get(region),
       ...(wan !== undefined && {
         link: (from, to) => wan.standby(from, to) ?? { host: to.host, port: to.port },
       }),
@@ -145,24 +149,26 @@ export async function startWorld(options: WorldOptions): Promise<World> {
       children.push(child);
       edges.set(name, child);
     };
-    await Promise.all(
-      [...catalogue.regions.values()].flatMap(({ id, edges: named }) =>
-        named.map(({ name }) => start(id, name)),
-      ),
-    );
-    report(
-      `edges of ${[...catalogue.regions.keys()].join(', ')} serve ${basename(dirname(files.app))} under policy version ${policy.version}`,
-    );
     const startKeeper = async (region: RegionId) => {
       machine ??= await serveMachine(catalogue, running, report);
       const seen = { ...options, files: edgeFiles };
       const sees = wan?.keeperSees(region) ?? catalogue;
       keepers.set(region, await startOneKeeper(seen, running, machine, region, sees));
     };
-    if (options.keepers === true) {
-      const kept = [...catalogue.regions.values()].filter(({ keeper }) => keeper !== undefined);
-      machine = await serveMachine(catalogue, running, report);
-      await Promise.all(kept.map(({ id }) => startKeeper(id)));
+    const kept = [...catalogue.regions.values()].filter(
+      ({ keeper }) => options.keepers === true && keeper !== undefined,
+    );
+    if (kept.length > 0) machine = await serveMachine(catalogue, running, report);
+    await Promise.all([
+      ...[...catalogue.regions.values()].flatMap(({ id, edges: named }) =>
+        named.map(({ name }) => start(id, name)),
+      ),
+      ...kept.map(({ id }) => startKeeper(id)),
+    ]);
+    report(
+      `edges of ${[...catalogue.regions.keys()].join(', ')} serve ${basename(dirname(files.app))} under policy version ${policy.version}`,
+    );
+    if (kept.length > 0) {
       report(`keepers of ${kept.map(({ id }) => id).join(', ')} watch the primaries`);
     }
     const startEdge = async (name: string) => {
@@ -227,6 +233,25 @@ async function provisionFor(
   });
 }
 
+/** What the keepers of an earlier run have written. */
+async function lastPrimaries(
+  root: string,
+  catalogue: Catalogue,
+): Promise<Map<RegionId, LastPrimary>> {
+  const known = new Map<RegionId, LastPrimary>();
+  for (const id of catalogue.regions.keys()) {
+    const where = recordFolder(root, id);
+    const record = await fileRecordStore(where).read();
+    if (record === undefined) continue;
+    known.set(id, { node: record.primary, timeline: record.timeline, where });
+  }
+  return known;
+}
+
+function recordFolder(root: string, region: RegionId): string {
+  return join(root, 'keepers', region);
+}
+
 async function startOneEdge(
   { root, catalogue, files, edgeSettings, onExit }: WorldOptions,
   clusters: LocalClusters,
@@ -280,7 +305,7 @@ async function startOneKeeper(
     args: [
       MAIN,
       'keeper',
-      ...['--region', region, '--record', join(root, 'keepers', region)],
+      ...['--region', region, '--record', recordFolder(root, region)],
       ...['--app', files.app, '--policy', files.policy, '--regions', regions],
     ],
     env: {

@@ -62,6 +62,8 @@ export type StartOptions = {
   report(step: string): void;
   /** A server ended without being asked to by `stop` or `rebuildReplica`. */
   onExit?: (node: string, code: number | null, signal: NodeJS.Signals | null) => void;
+  /** What is known of a region's primary; no older data is started as if nothing had been since. */
+  lastPrimary?: (region: string) => LastPrimary | undefined;
   /** Ports that others will use in this world, so that one message names all busy ones. */
   otherPorts?: readonly PortUse[];
   /** Through which address a node reaches another one, for a proxy in between. */
@@ -101,6 +103,8 @@ export type LocalClusters = {
   /** Ends everything and gives the world free. Can be called twice. */
   stop(): Promise<void>;
 };
+
+export type LastPrimary = { node: string; timeline: number; where: string };
 
 export type FollowOptions = {
   primary: string;
@@ -269,6 +273,7 @@ class Clusters {
     if (choice.kind === 'refuse') {
       throw new CannotStart(`Region ${region.id} cannot start: ${choice.why}.`);
     }
+    this.#refuseOlder(region, found.get(choice.primary));
     const primary = this.#at(choice.primary);
     const replicas = seats.filter((seat) => seat !== primary);
     if (choice.kind === 'new') await this.#initialise(primary);
@@ -309,6 +314,15 @@ class Clusters {
     const waits = replicas.map(({ node }) => node.name).join(' or ');
     this.#say(
       `${region.id}: ${primary.node.name} takes writes on port ${primary.node.port}${waits === '' ? '' : `; commits wait for ${waits}`}`,
+    );
+  }
+
+  /** Without the data of the last primary, what another node has may lack what was acknowledged. */
+  #refuseOlder({ id }: Region, chosen: ClusterHistory | undefined): void {
+    const last = this.#options.lastPrimary?.(id);
+    if (last === undefined || (chosen?.timeline ?? 0) >= last.timeline) return;
+    throw new CannotStart(
+      `Region ${id} cannot start: ${last.node} was its primary on timeline ${last.timeline}, and the newest data here is of timeline ${chosen?.timeline ?? 'none'}. Put the data of ${last.node} back. To go on without what it had acknowledged, remove ${last.where}.`,
     );
   }
 

@@ -5,9 +5,10 @@
  * system grants once: that is the compare-and-swap. File and folder are flushed before a version
  * counts, because the keeper acts on it next. Old versions are the region's history.
  */
-import { link, mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
+import { link, mkdir, mkdtemp, open, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type KeeperRecord, readRecord } from '../../policies/keeper/record.ts';
+import { CannotStart } from '../../regions/local/cannot-start.ts';
 
 export type RecordStore = {
   /** The newest version; undefined when there is none yet. */
@@ -19,7 +20,7 @@ export type RecordStore = {
 };
 
 /** A file that cannot be read as what this store writes. Nothing is decided on such a memory. */
-export class DamagedRecord extends Error {}
+export class DamagedRecord extends CannotStart {}
 
 const NAME = /^record\.(\d{8})\.json$/;
 
@@ -52,7 +53,8 @@ export function fileRecordStore(folder: string): RecordStore {
     async write(next) {
       await mkdir(folder, { recursive: true, mode: 0o700 });
       if (((await versions()).at(-1) ?? 0) !== next.version - 1) return false;
-      const draft = join(folder, `draft.${process.pid}.${next.version}`);
+      const desk = await mkdtemp(join(folder, 'draft-'));
+      const draft = join(desk, 'record');
       try {
         const file = await open(draft, 'w', 0o600);
         try {
@@ -63,7 +65,7 @@ export function fileRecordStore(folder: string): RecordStore {
         }
         if (!(await linkIfFree(draft, join(folder, fileOf(next.version))))) return false;
       } finally {
-        await rm(draft, { force: true });
+        await rm(desk, { recursive: true, force: true });
       }
       const directory = await open(folder, 'r');
       try {
