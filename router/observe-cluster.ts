@@ -483,7 +483,10 @@ async function subscriptions(sql: Sql): Promise<Thing[]> {
   }));
 }
 
-/** Of one server: a replica can have slots that its primary knows nothing of. */
+/**
+ * Of one server: a replica can have slots that its primary knows nothing of. Those that it keeps in
+ * step with its primary's are no slots of its own, until it is promoted: they stay marked then.
+ */
 export async function slots(
   sql: Sql,
   replicaSlots: ReadonlySet<string>,
@@ -496,7 +499,7 @@ export async function slots(
         case when database <> current_database() then 'in database ' || database end) as definition,
       -- A table's first copy uses a slot for as long as it takes.
       active and slot_name ~ '^pg_[0-9]+_sync_[0-9]+_[0-9]+$' as worker
-    from pg_replication_slots where not temporary and not synced`;
+    from pg_replication_slots where not temporary and not (synced and pg_is_in_recovery())`;
   return rows
     .filter(({ name, type, worker }) => !worker && !(type === 'physical' && replicaSlots.has(name)))
     .map(({ name, definition }) => ({ kind: 'slot', name, replica, definition }));

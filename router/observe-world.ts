@@ -13,19 +13,11 @@ import {
   definitionOf,
   objectOf,
 } from '../policies/cluster-state.ts';
-import {
-  type AppSchema,
-  airlocksOf,
-  connectionName,
-  desiredState,
-  FEED_ROLE,
-  peerRole,
-  subscriptionFrom,
-  subscriptionHome,
-} from '../policies/desired-state.ts';
+import { type AppSchema, desiredState } from '../policies/desired-state.ts';
 import { type Plan, plan, type RecordedVersions } from '../policies/plan.ts';
 import type { Policy } from '../policies/policy.ts';
-import { airlockFor, type Catalogue, type RegionId } from '../regions/catalogue.ts';
+import type { Catalogue, RegionId } from '../regions/catalogue.ts';
+import { connectionsOf } from './feed-connections.ts';
 import {
   normalised,
   type Observed,
@@ -34,7 +26,6 @@ import {
   slots,
 } from './observe-cluster.ts';
 import { type Operator, OperatorError, Session } from './operator.ts';
-import { feedPassword, peerPassword } from './password-names.ts';
 import { LOGINS } from './region-database.ts';
 
 export type WorldView = {
@@ -118,7 +109,7 @@ async function observeStates(session: Session, policy: Policy): Promise<States> 
   const { catalogue, installed } = operator;
   const schemas = new Map<RegionId, AppSchema>();
   const [connections] = await Promise.all([
-    connectionsOf(session),
+    connectionsOf(operator, ({ id }) => session.nodeOf(id)),
     ...[...catalogue.regions.keys()].map(async (region) => {
       schemas.set(region, await session.on(region, observeAppSchema));
     }),
@@ -200,42 +191,6 @@ async function observeOne(
     state: new Map([...state, ...elsewhere.map((slot) => [objectOf(slot), slot] as const)]),
     pending,
   };
-}
-
-/** How each subscriber reaches its publisher. The password is in a file that its server reads. */
-async function connectionsOf(session: Session): Promise<Map<string, string>> {
-  const { catalogue, passfile, password, link } = session.operator;
-  const connections = new Map<string, string>();
-  for (const { id, database } of catalogue.regions.values()) {
-    for (const airlock of airlocksOf(id, catalogue)) {
-      const to = link(id, await session.nodeOf(id));
-      const file = await passfile(`${airlock.name}.feed`, [
-        { to, user: FEED_ROLE, password: password(feedPassword(id)) },
-      ]);
-      const name = connectionName(airlock.name, subscriptionHome(airlock.name));
-      connections.set(name, conninfo(to, database, FEED_ROLE, file));
-    }
-    for (const peer of catalogue.regions.values()) {
-      if (peer.id === id) continue;
-      const user = peerRole(id);
-      const to = link(id, airlockFor(peer, id));
-      const file = await passfile(`${id}.from-${peer.id}`, [
-        { to, user, password: password(peerPassword(peer.id, id)) },
-      ]);
-      const name = connectionName(id, subscriptionFrom(peer.id));
-      connections.set(name, conninfo(to, peer.database, user, file));
-    }
-  }
-  return connections;
-}
-
-function conninfo(
-  to: { host: string; port: number },
-  database: string,
-  user: string,
-  passfile: string,
-): string {
-  return `host=${to.host} port=${to.port} dbname=${database} user=${user} passfile=${passfile} connect_timeout=5`;
 }
 
 export async function recordedVersions(session: Session, region: RegionId): Promise<VersionRow[]> {
