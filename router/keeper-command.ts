@@ -10,9 +10,11 @@ import { SUPERUSER } from '../regions/local/postgres-settings.ts';
 import { takeLock } from '../regions/local/world-lock.ts';
 import { Keeper } from './keeper/keeper.ts';
 import { keeperApp, serveKeeper } from './keeper/keeper-server.ts';
+import { KeptFeeds } from './keeper/kept-feeds.ts';
 import { machineAt, NO_MACHINE } from './keeper/machine.ts';
 import { OwnServers } from './keeper/own-servers.ts';
 import { fileRecordStore } from './keeper/record-store.ts';
+import { openLocalWorld } from './local-operator.ts';
 import { besideApp, readFiles } from './read-files.ts';
 
 export type KeeperCommand = {
@@ -69,8 +71,10 @@ export async function startKeeper(
   try {
     const store = fileRecordStore(folder);
     const machineUrl = environment.DOMICILE_MACHINE_URL;
+    const feeds = await feedsOf(region, environment.DOMICILE_WORLD, log);
     const servers = new OwnServers({
       region,
+      feedsReady: (standby) => feeds === undefined || feeds.isReady(standby),
       superuser: (node) => endpointOf(region, node, environment.DOMICILE_KEEPER_PASSWORD ?? ''),
       machine:
         machineUrl === undefined
@@ -84,6 +88,7 @@ export async function startKeeper(
       store,
       servers,
       edgesHeardMsAgo: (node) => askEdges(region, node),
+      ...(feeds !== undefined && { onPrimary: (node) => feeds.follow(node) }),
       commits,
       now,
       at,
@@ -97,6 +102,7 @@ export async function startKeeper(
     const stop = async () => {
       await server.close();
       await keeper.stop();
+      await feeds?.close();
       await office.release();
     };
     return { address: url, stop };
@@ -106,6 +112,17 @@ export async function startKeeper(
     if (code !== 'EADDRINUSE' && code !== 'EACCES') throw error;
     return { complaints: [`${url}  cannot be listened on (${code})`] };
   }
+}
+
+/** Whoever has the passwords of a world on this machine can mend its feeds. */
+async function feedsOf(
+  { id }: Region,
+  world: string | undefined,
+  log: KeeperOutside['log'],
+): Promise<KeptFeeds | undefined> {
+  if (world === undefined) return undefined;
+  const { operator } = await openLocalWorld(world);
+  return new KeptFeeds({ operator, region: id, log });
 }
 
 function endpointOf({ nodes, database }: Region, node: string, password: string) {

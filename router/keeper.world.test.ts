@@ -52,6 +52,22 @@ async function nextWrite(): Promise<void> {
   });
 }
 
+/** What this primary of eu writes is mirrored in both other regions: its pulses are. */
+async function pulsesArrive(): Promise<void> {
+  const { timeline } = await primary();
+  for (const node of ['us-a', 'asia-a']) {
+    await eventually(`a pulse of timeline ${timeline} is in ${node}`, async () => {
+      const rows = await domicile.sql(
+        node,
+        (sql) => sql<{ timeline: number; old: boolean }[]>`
+          select timeline, at < clock_timestamp() - interval '3 seconds' as old
+          from domicile.pulses where region = 'eu'`,
+      );
+      return rows[0]?.timeline === timeline && !rows[0].old;
+    });
+  }
+}
+
 async function wellAgain(): Promise<KeeperRecord> {
   let record: KeeperRecord | undefined;
   await eventually('a standby is admitted', async () => {
@@ -81,6 +97,7 @@ test('a primary that is killed is replaced by the standby, and comes back as one
   expect((await primary()).primary).toBe('eu-b');
   expect(await wellAgain()).toMatchObject({ primary: 'eu-b', standbys: ['eu-a'], timeline: 2 });
   await nextWrite();
+  await pulsesArrive();
 });
 
 test('a primary that freezes is replaced, and is made a standby when it thaws', async () => {
@@ -90,6 +107,7 @@ test('a primary that freezes is replaced, and is made a standby when it thaws', 
   domicile.clusters.kill('eu-b', 'SIGCONT');
   expect(await wellAgain()).toMatchObject({ primary: 'eu-a', standbys: ['eu-b'], timeline: 3 });
   await nextWrite();
+  await pulsesArrive();
 });
 
 test('without its standby a primary goes on alone, says so, and takes it back', async () => {
@@ -111,6 +129,7 @@ test('a switchover moves the primary while everything is well', async () => {
   expect(await order('switchover', { by: 'a test' })).toEqual({ kind: 'done' });
   expect(await wellAgain()).toMatchObject({ primary: 'eu-b', standbys: ['eu-a'], timeline: 4 });
   await nextWrite();
+  await pulsesArrive();
 });
 
 test('a primary that ran alone has no lawful heir: somebody must answer for the loss', async () => {

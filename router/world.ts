@@ -24,9 +24,10 @@ import { claimRoot } from '../regions/local/world-folder.ts';
 import type { Faults } from '../regions/toxiproxy.ts';
 import { catalogueText } from './catalogue-text.ts';
 import { fileRecordStore } from './keeper/record-store.ts';
+import { awaitSlotsReady } from './keeper/standby-slots.ts';
 import { startLinks } from './local-links.ts';
 import { LOCAL_ROLES, noteWorld } from './local-operator.ts';
-import type { Operator } from './operator.ts';
+import { type Operator, Session } from './operator.ts';
 import {
   DIRECTORY_KEY_NAME,
   edgePassword,
@@ -88,6 +89,8 @@ const MAIN = join(here, 'main.ts');
 
 /** An edge looks at its nodes before it listens; on a busy machine this takes seconds. */
 const EDGE_READY_MS = 30_000;
+/** A standby looks for slots to copy at most this seldom while it finds none. */
+const FEEDS_READY_MS_MAX = 30_000;
 /** Longer than an edge's budget: requests under way are answered. */
 const EDGE_STOP_MS = 5_000;
 
@@ -164,6 +167,7 @@ export async function startWorld(options: WorldOptions): Promise<World> {
         named.map(({ name }) => start(id, name)),
       ),
       ...kept.map(({ id }) => startKeeper(id)),
+      ...kept.map(({ id }) => awaitFeedsReady(operator, id, report)),
     ]);
     report(
       `edges of ${[...catalogue.regions.keys()].join(', ')} serve ${basename(dirname(files.app))} under policy version ${policy.version}`,
@@ -289,6 +293,26 @@ async function startOneEdge(
   });
 }
 
+/** What a keeper would promote before that could not go on feeding the mirrors. */
+async function awaitFeedsReady(
+  operator: Operator,
+  region: RegionId,
+  report: (step: string) => void,
+): Promise<void> {
+  const session = new Session(operator);
+  try {
+    const { name: primary } = await session.nodeOf(region);
+    for (const standby of await session.replicasOf(region)) {
+      const site = { session, region };
+      const ready = await awaitSlotsReady(site, { primary, standby, limitMs: FEEDS_READY_MS_MAX });
+      if (ready.kind === 'ready') continue;
+      report(`${standby} could not feed the mirrors of ${region} yet, were it promoted now`);
+    }
+  } finally {
+    await session.close();
+  }
+}
+
 async function startOneKeeper(
   { root, files, onExit }: WorldOptions,
   clusters: LocalClusters,
@@ -312,6 +336,7 @@ async function startOneKeeper(
       DOMICILE_KEEPER_PASSWORD: clusters.password(superuserSecret(region, 'private')),
       DOMICILE_OPERATOR_TOKEN: clusters.password(keeperToken(region)),
       DOMICILE_MACHINE_URL: machine.url,
+      DOMICILE_WORLD: root,
       DOMICILE_MACHINE_TOKEN: clusters.password(machineSecret(region)),
     },
     cwd: process.cwd(),

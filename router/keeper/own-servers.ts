@@ -24,6 +24,8 @@ export type OwnServersOptions = {
   region: Region;
   superuser: (node: string) => Endpoint;
   machine: Machine;
+  /** Whether the region's feeds could go on from this standby. */
+  feedsReady: (standby: string) => boolean;
   now: () => number;
 };
 
@@ -228,7 +230,7 @@ export class OwnServers implements Steward {
           isLevel: flush !== null && lsnFromPostgres(flush) >= before,
         })),
       heardMsAgo: row.heard_ms_ago ?? undefined,
-      feedsReady: true,
+      feedsReady: !row.standby || this.#options.feedsReady(node),
     };
   }
 

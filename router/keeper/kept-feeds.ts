@@ -1,0 +1,99 @@
+/**
+ * What does a keeper do about the feeds while it keeps the primary?
+ *
+ * After a promotion it lets them follow, until nothing is left to try. And before it lets commits
+ * wait for a standby, which is what makes one a successor, it has the feeds' slots there, if that
+ * can be had: a region must not go without a standby because an airlock is away.
+ */
+import type { RegionId } from '../../regions/catalogue.ts';
+import { type Operator, Session } from '../operator.ts';
+import { type Feed, followPrimary } from './feeds.ts';
+import { dropLeftSlots, type FeedSite, LOOK_MS_MAX, slotsReady, valued } from './standby-slots.ts';
+
+export type KeptFeedsOptions = {
+  operator: Operator;
+  region: RegionId;
+  log: (line: Record<string, unknown>) => void;
+};
+
+export class KeptFeeds {
+  readonly #site: FeedSite;
+  readonly #log: KeptFeedsOptions['log'];
+  readonly #looks = new Map<string, { isReady: boolean; underWay: boolean }>();
+  #primary: string | undefined;
+
+  constructor({ operator, region, log }: KeptFeedsOptions) {
+    this.#site = { session: new Session(operator), region };
+    this.#log = log;
+  }
+
+  /** False when it is to be called again. What only an operator can mend is said once and is done. */
+  async follow(primary: string): Promise<boolean> {
+    this.#primary = primary;
+    const feeds = await followPrimary(this.#site, { primary });
+    for (const feed of feeds) this.#tell(feed);
+    return feeds.every(({ state }) => state.kind === 'flows' || state.kind === 'must_refill');
+  }
+
+  /**
+   * Whether commits may wait for this standby: every feed that is alive could go on from it. As it
+   * was found at the question before, because whoever looks at a standby waits for nobody else.
+   */
+  isReady(standby: string): boolean {
+    const looks = this.#looks.get(standby) ?? { isReady: false, underWay: false };
+    this.#looks.set(standby, looks);
+    if (!looks.underWay) {
+      looks.underWay = true;
+      void this.#look(standby)
+        .then((isReady) => {
+          looks.isReady = isReady;
+        })
+        .catch((error: unknown) => {
+          looks.isReady = false;
+          this.#log({ level: 'warn', message: 'feeds cannot be looked at', why: String(error) });
+        })
+        .finally(() => {
+          looks.underWay = false;
+        });
+    }
+    return looks.isReady;
+  }
+
+  async #look(standby: string): Promise<boolean> {
+    const ready = await slotsReady(this.#site, standby);
+    if (ready.kind !== 'not_ready') return ready.kind === 'ready';
+    if (ready.lacking.some(({ because }) => because === 'left_behind')) {
+      await dropLeftSlots(this.#site, standby);
+      return false;
+    }
+    const read = await this.#slotsInUse();
+    return read !== undefined && !ready.lacking.some(({ slot }) => read.has(slot));
+  }
+
+  close(): Promise<void> {
+    return this.#site.session.close();
+  }
+
+  /** Those that an airlock reads at the primary now, which is asked to let standbys copy them. */
+  async #slotsInUse(): Promise<ReadonlySet<string> | undefined> {
+    const primary = this.#primary;
+    if (primary === undefined) return undefined;
+    const rows = await valued(() =>
+      this.#site.session.node(primary).run(
+        async (sql) => {
+          await sql`select pg_log_standby_snapshot() where not pg_is_in_recovery()`;
+          return sql<{ slot: string }[]>`
+            select slot_name::text as slot from pg_replication_slots where active`;
+        },
+        { timeoutMs: LOOK_MS_MAX },
+      ),
+    );
+    return Array.isArray(rows) ? new Set(rows.map(({ slot }) => slot)) : undefined;
+  }
+
+  #tell({ from, to, state }: Feed): void {
+    if (state.kind === 'flows' && !state.changed) return;
+    const level = state.kind === 'flows' ? 'info' : 'warn';
+    this.#log({ level, message: 'feed', from, to, ...state });
+  }
+}
