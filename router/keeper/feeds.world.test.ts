@@ -33,6 +33,7 @@ import {
   peopleOf,
   pulsesArrive,
 } from './feeds-for-tests.ts';
+import { KeptFeeds } from './kept-feeds.ts';
 import {
   awaitSlotsReady,
   dropLeftSlots,
@@ -402,6 +403,28 @@ describe('readers of copies, after the home was promoted', () => {
     await edgeSeesPulse();
     expect(await later.read()).toBe('mirror');
   });
+});
+
+test('a keeper does without the feed of an airlock that is away, and of no other', async () => {
+  const standby = other();
+  const kept = new KeptFeeds({ operator, region: 'us', log: () => {} });
+  try {
+    await domicile.clusters.requireReplicas('us', []);
+    await domicile.clusters.halt('us-x');
+    await domicile.clusters.rebuildReplica(standby);
+    expect(await kept.follow(primaries.us)).toBe(false);
+    await eventually('it may be a standby', async () => kept.isReady(standby));
+    expect((await slotsReady(site, standby)).kind).toBe('not_ready');
+    await domicile.clusters.start('us-x');
+    await eventually('the feed goes on', () => kept.follow(primaries.us));
+    await eventually('the slot is awaited', async () => !kept.isReady(standby));
+    await eventually('it has the slot', async () => {
+      return kept.isReady(standby) && (await slotsReady(site, standby)).kind === 'ready';
+    });
+    await domicile.clusters.requireReplicas('us', [standby]);
+  } finally {
+    await kept.close();
+  }
 });
 
 describe('an operator accepts a loss: the airlock has what the new primary never had', () => {
