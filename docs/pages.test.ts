@@ -15,6 +15,7 @@ import { settingsText } from '../regions/local/postgres-settings.ts';
 import { readCatalogue } from '../regions/read-catalogue.ts';
 import { DEFAULT_LIMITS } from '../router/edge.ts';
 import { STALL_PROBE_EVERY_MS } from '../router/stall-guard.ts';
+import { PATIENCE_MS } from '../router/waiting-room.ts';
 import { steps } from './console-for-tests.ts';
 
 const CHECKOUT = fileURLToPath(new URL('..', import.meta.url));
@@ -79,6 +80,7 @@ describe('numbers', () => {
     seconds(DEFAULT_LIMITS.budgetMs),
     seconds(DEFAULT_LIMITS.connectTimeoutMs),
     seconds(SIGHTING_AGE_MS_MAX),
+    seconds(PATIENCE_MS),
     `${SIGHTING_AGE_MS_MAX} `,
     `${DEFAULT_LIMITS.replicaWaitMs} ms`,
     `${DEFAULT_LIMITS.bodyBytesMax / 1024 / 1024} MiB`,
@@ -99,6 +101,7 @@ describe('numbers', () => {
 
   test('in words are those of the code', () => {
     expect(STALL_PROBE_EVERY_MS).toBe(1_000); // "one a second is let through"
+    expect(constant('router/watch.ts', 'HURRY_MS')).toBe(50); // "looks twenty times a second"
     expect(read('docs/runbook.md')).toContain(`\`seenMsAgo\` is above ${SIGHTING_AGE_MS_MAX},`);
     const { version } = JSON.parse(read('package.json')) as { version: string };
     expect(read('CHANGELOG.md')).toContain(`## ${version}`);

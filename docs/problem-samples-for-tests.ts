@@ -87,7 +87,11 @@ export const SAMPLES: Samples = {
   },
   'strong-unprovable': { kind: 'strong-unprovable' },
   'unknown-consistency': { kind: 'unknown-consistency', why: '"strong" takes no parameter' },
-  'home-unreachable': { kind: 'home-unreachable', home: 'eu' },
+  'residency-unavailable': {
+    kind: 'residency-unavailable',
+    home: 'eu',
+    keptBy: { says: 'failover.scope', file: 'residency.yaml', line: 41 },
+  },
   'home-unknown': { kind: 'home-unknown', silent: ['eu'] },
   'claim-undecided': { kind: 'claim-undecided', silent: ['us', 'asia'] },
   'region-unavailable': {

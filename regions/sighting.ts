@@ -29,10 +29,15 @@ export type Sighting = {
   acknowledged: Lsn | undefined;
   /** Whether a replica follows closely enough that a read may wait for it. True of a primary. */
   keepsUp: boolean;
+  /** Whether a primary's commits wait for a standby; undefined where nobody has looked. */
+  synchronous?: boolean | undefined;
 };
 
 /** What one look at a node shows. */
-export type Look = Pick<Sighting, 'node' | 'role' | 'at' | 'incarnation' | 'seenAtMs'>;
+export type Look = Pick<
+  Sighting,
+  'node' | 'role' | 'at' | 'incarnation' | 'seenAtMs' | 'synchronous'
+>;
 
 /** A commit that its primary has acknowledged cleanly, and where its log stood afterwards. */
 export type Acknowledgement = {
@@ -86,6 +91,12 @@ export class Sightings {
   #levelLooks = new Map<string, number>();
   #histories = new Map<string, History>();
   #newest: Position | undefined;
+  #heard: () => void = () => {};
+
+  /** Calls back whenever a node was seen. */
+  whenSeen(then: () => void): void {
+    this.#heard = then;
+  }
 
   /** Stores what was seen, unless something later is known already. */
   record(seen: Look): void {
@@ -99,11 +110,13 @@ export class Sightings {
       sample(this.#looks, { at: seen.at, seenAtMs: seen.seenAtMs });
       const freshAsOfMs = this.#freshAsOf(at);
       this.#nodes.set(seen.node, { ...seen, at, freshAsOfMs, acknowledged, keepsUp: true });
+      this.#heard();
       return;
     }
     const freshAsOfMs = this.#freshAsOf(at) ?? (continues ? earlier.freshAsOfMs : undefined);
     const keepsUp = this.#keepsUp(seen, at, continues ? earlier.keepsUp : true);
     this.#nodes.set(seen.node, { ...seen, at, freshAsOfMs, acknowledged, keepsUp });
+    this.#heard();
   }
 
   /** A commit came back clean: its server was the primary when it was sent. */

@@ -10,21 +10,24 @@
  */
 import type { Acknowledgement } from '../regions/sighting.ts';
 
+/** The commit failed, or nobody can know: the server may have been replaced. */
+export type NotConfirmed = { kind: 'not_confirmed' };
+
 export type Confirmation =
   | { kind: 'confirmed'; at: Acknowledgement }
-  /** The commit failed, or nobody can know: the server may have been replaced. */
-  | { kind: 'not_confirmed' }
+  | NotConfirmed
   /** Commits of this server wait for no standby, so they prove nothing. */
   | { kind: 'not_synchronous' };
 
-export class Barrier {
-  #commit: () => Promise<Confirmation>;
-  #running: Promise<Confirmation> | undefined;
-  #next: Promise<Confirmation> | undefined;
+/** Also for a question in place of a commit, where `T` is what is answered. */
+export class Barrier<T extends { kind: string }> {
+  #commit: () => Promise<T | NotConfirmed>;
+  #running: Promise<T | NotConfirmed> | undefined;
+  #next: Promise<T | NotConfirmed> | undefined;
   #commits = 0;
 
   /** `commit` has a deadline of its own, and never rejects. */
-  constructor(commit: () => Promise<Confirmation>) {
+  constructor(commit: () => Promise<T | NotConfirmed>) {
     this.#commit = commit;
   }
 
@@ -34,14 +37,14 @@ export class Barrier {
   }
 
   /** Resolves within `timeoutMs`. What was read before the call is confirmed with it. */
-  confirm(timeoutMs: number): Promise<Confirmation> {
+  confirm(timeoutMs: number): Promise<T | NotConfirmed> {
     const barrier = this.#running === undefined ? this.#begin() : this.#follow(this.#running);
-    const late = Promise.withResolvers<Confirmation>();
+    const late = Promise.withResolvers<NotConfirmed>();
     const timer = setTimeout(() => late.resolve({ kind: 'not_confirmed' }), timeoutMs);
     return Promise.race([barrier, late.promise]).finally(() => clearTimeout(timer));
   }
 
-  #begin(): Promise<Confirmation> {
+  #begin(): Promise<T | NotConfirmed> {
     this.#commits++;
     const running = this.#commit().finally(() => {
       if (this.#running === running) this.#running = undefined;
@@ -50,7 +53,7 @@ export class Barrier {
     return running;
   }
 
-  #follow(running: Promise<Confirmation>): Promise<Confirmation> {
+  #follow(running: Promise<T | NotConfirmed>): Promise<T | NotConfirmed> {
     this.#next ??= running.then(() => {
       this.#next = undefined;
       return this.#begin();

@@ -650,10 +650,10 @@ describe('when eu’s replica is frozen and no commit is acknowledged', () => {
         const answer = await domicile.call(edge, 'POST', `/users/${user}/orders`, { body: LAMP });
         expect(problemOf(answer)).toEqual([504, 'write-outcome-unknown', 'same-key-only']);
         expect(answer.ms).toBeLessThan(BUDGET_MS + SLACK_MS);
-        // Once one commit hangs, the next writers are told at once that theirs did not happen.
+        // Once one commit hangs, the next writers wait, and are told that theirs did not happen.
         const next = await domicile.call('eu', 'POST', `/users/${users.eu}/orders`, { body: LAMP });
         expect(problemOf(next)).toEqual([503, 'write-not-applied', 'safe']);
-        expect(next.ms).toBeLessThan(1_000);
+        expect(next.ms).toBeLessThan(BUDGET_MS + SLACK_MS);
       });
       await untilWritesAreTaken();
       // It had reached the log of the primary, so it is there, once.
@@ -740,7 +740,7 @@ describe('when the edge of eu is gone', () => {
   async function expectRefusals(write: [number, string, string]): Promise<void> {
     for (const from of ['us', 'asia']) {
       const read = await domicile.call(from, 'GET', `/users/${users.eu}/orders`);
-      expect(problemOf(read)).toEqual([503, 'home-unreachable', 'safe']);
+      expect(problemOf(read)).toEqual([503, 'residency-unavailable', 'safe']);
       expect(read.json.home).toBe('eu');
       expect(read.headers['domicile-home']).toBe('eu');
       expect(read.ms).toBeLessThan(BUDGET_MS + SLACK_MS);
@@ -777,7 +777,7 @@ describe('when the edge of eu is gone', () => {
   test('dead, its users are refused at once, and nobody else’s; an unknown id is not called unknown', async () => {
     edge()?.kill('SIGKILL');
     await edge()?.ended;
-    await expectRefusals([503, 'home-unreachable', 'safe']);
+    await expectRefusals([503, 'residency-unavailable', 'safe']);
     await expectOthersUnharmed();
     for (const from of ['us', 'asia']) {
       const nobody = await domicile.call(from, 'GET', `/users/${newId('nobody')}`);
@@ -786,7 +786,7 @@ describe('when the edge of eu is gone', () => {
       expect(nobody.ms).toBeLessThan(BUDGET_MS + SLACK_MS);
     }
     const placed = await domicile.call('us', 'POST', '/users', { body: newUser('DE') });
-    expect(problemOf(placed)).toEqual([503, 'home-unreachable', 'safe']);
+    expect(problemOf(placed)).toEqual([503, 'residency-unavailable', 'safe']);
     await domicile.world.startEdge('edge-eu');
     await eventually('us has found it back', async () => {
       return (await domicile.call('us', 'GET', `/users/${users.eu}`)).status === 200;

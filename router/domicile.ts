@@ -46,7 +46,9 @@ export type Data = {
   read<T>(query: (sql: Sql) => Promise<T>): Promise<T>;
   /**
    * Runs one transaction on the home primary. When it resolves, the data is on the in-region
-   * standby as well. What `work` throws rolls it back.
+   * standby as well. What `work` throws rolls it back. Where the primary is replaced before its first
+   * statement was answered, nothing was done, and `work` is called again for the next primary: what
+   * it does beside SQL belongs after that statement, or after the write.
    * @throws Refusal when it did not happen, or when nobody can know whether it did.
    */
   write<T>(work: (sql: Sql) => Promise<T>): Promise<T>;
@@ -161,6 +163,7 @@ export function reference(table: string): Handler {
     checkTransit(c, transit);
     const idempotencyKey = once ? idempotencyKeyOf(c) : undefined;
     visit.home = owner;
+    visit.reference = table;
     visit.level = levelOf(c);
     edge.openSession(visit, c);
     const data =

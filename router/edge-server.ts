@@ -216,6 +216,8 @@ function betweenEdges(edge: Edge): Hono<Domicile> {
         policySha256: sha256,
         openings: openings.kind === 'recorded' ? openings.open : openings.kind,
         nodes,
+        durability: edge.database.durability ?? null,
+        waiting: edge.database.waiting(),
         mirrors,
         pools,
         decisions: Object.fromEntries(edge.decisions),

@@ -15,6 +15,7 @@ import type { Policy, ReferenceTable, Transit } from '../policies/policy.ts';
 import { refusalInWords } from '../policies/refusal-in-words.ts';
 import { bind, type Session } from '../policies/session.ts';
 import { transitOf } from '../policies/transit.ts';
+import { whyNowhereElse } from '../policies/why-nowhere-else.ts';
 import type { Catalogue, RegionId } from '../regions/catalogue.ts';
 import { peersNearestFirst } from '../regions/catalogue.ts';
 import type { Fragment, Sql } from '../regions/postgres.ts';
@@ -29,6 +30,7 @@ import { AbroadData, type Claim, type Copy, HomeData, NewcomerData } from './han
 import { announcedBytes, leaveBody } from './held-body.ts';
 import { HOP_HEADER, type HopPolicy, isSafe } from './hop.ts';
 import { IdempotencyHashes } from './idempotency-key.ts';
+import { readKeeper } from './keeper-says.ts';
 import type { Keyed } from './once.ts';
 import { type Passage, type PeerAnswer, Peers } from './peers.ts';
 import { PolicyFeed } from './policy-feed.ts';
@@ -169,6 +171,7 @@ export class Edge {
     });
     this.limits = limits;
     this.now = now;
+    const { keeper } = region;
     this.#hashes = new IdempotencyHashes(options.directoryKey);
     this.tokens = new SessionTokens(options.sessionKeys);
     this.cookieSecure = options.cookieSecure;
@@ -183,6 +186,15 @@ export class Edge {
       standingMsMax: limits.queueMsMax,
       connectTimeoutMs: limits.connectTimeoutMs,
       replicaWaitMs: limits.replicaWaitMs,
+      onWait: () => this.#watch.hurry(),
+      ...(keeper !== undefined && {
+        askKeeper: async (timeoutMs) =>
+          readKeeper(await this.peers.askNear(`${keeper.url}/primary`, timeoutMs), here),
+      }),
+      withoutStandby: () => {
+        const { commits } = this.policies.current.policy.failover;
+        return commits === 'asynchronous' ? 'asynchronous' : 'alone';
+      },
     });
     this.#watch = new Watch({
       here,
@@ -482,7 +494,8 @@ export class Edge {
     const safe = isSafe(method);
     const { bodyBytesMax } = this.limits;
     const bytes = safe ? 0 : announcedBytes((name) => c.req.header(name), bodyBytesMax);
-    const place = placeAbroad(home, this.peers.enter(home, 'request', bytes));
+    const unavailable = () => this.#unavailable(visit, home);
+    const place = placeAbroad(home, this.peers.enter(home, 'request', bytes), unavailable);
     let body: Uint8Array | undefined;
     try {
       const leftMs = visit.deadlineMs - this.now();
@@ -521,7 +534,7 @@ export class Edge {
     visit.timed('hop', this.now() - startedAtMs);
     if (answer.kind === 'unreachable') {
       if (answer.sent && !safe) throw new Refusal({ kind: 'write-outcome-unknown' });
-      throw new Refusal({ kind: 'home-unreachable', home });
+      throw new Refusal(unavailable());
     }
     const theirs = otherPolicy(answer);
     if (theirs !== undefined) {
@@ -533,6 +546,14 @@ export class Edge {
       });
     }
     return visit.relay(answer.status, answer.headers, answer.body);
+  }
+
+  /** The home does not answer, and this is the rule by which nobody answers in its place. */
+  #unavailable(visit: Visit, home: RegionId): Failure & { kind: 'residency-unavailable' } {
+    const { placed, reference } = visit;
+    const about = { rule: placed?.rule, reference };
+    const keptBy = whyNowhereElse(visit.policy.policy, home, about);
+    return { kind: 'residency-unavailable', home, keptBy };
   }
 
   /** The home has another policy in force and ran nothing. @throws DecideAnew with one that is new */
@@ -613,13 +634,13 @@ export class Edge {
       const entry = await this.database.on(node, 'router', ask, budgetMs).catch(() => undefined);
       if (entry !== undefined) return entry;
     }
-    return this.database.onPrimary(ask, budgetMs);
+    return this.database.onPrimaryInTime(ask, budgetMs);
   }
 
   /** This region's vote on a claim. */
   async claimHere(key: string, home: RegionId, claim: string, budgetMs: number): Promise<Ballot> {
     const bytes = Buffer.from(key, 'base64url');
-    const [row] = await this.database.onPrimary(
+    const [row] = await this.database.onPrimaryInTime(
       (sql) => sql<{ home: string; settled: boolean }[]>`
         select home, settled from domicile.claim(${bytes}, ${home}, ${claim}::uuid)`,
       budgetMs,
@@ -633,7 +654,7 @@ export class Edge {
 
   async releaseHere(key: string, claim: string, budgetMs: number): Promise<void> {
     const bytes = Buffer.from(key, 'base64url');
-    await this.database.onPrimary(
+    await this.database.onPrimaryInTime(
       (sql) => sql`select domicile.release(${bytes}, ${claim}::uuid)`,
       budgetMs,
     );
@@ -722,7 +743,11 @@ export class Edge {
 }
 
 /** @throws Refusal when the request is not even tried. */
-function placeAbroad(home: RegionId, passage: Passage): Place {
+function placeAbroad(
+  home: RegionId,
+  passage: Passage,
+  unavailable: () => Failure & { kind: 'residency-unavailable' },
+): Place {
   switch (passage.kind) {
     case 'free':
       return passage.place;
@@ -733,7 +758,7 @@ function placeAbroad(home: RegionId, passage: Passage): Place {
         retryAfterMs: passage.retryAfterMs,
       });
     case 'dark':
-      throw new Refusal({ kind: 'home-unreachable', home, retryAfterMs: passage.retryAfterMs });
+      throw new Refusal({ ...unavailable(), retryAfterMs: passage.retryAfterMs });
   }
 }
 

@@ -219,6 +219,21 @@ export class Peers {
     return answer;
   }
 
+  /** A question to a service of this region, in JSON; undefined where no answer came in time. */
+  async askNear(url: string, timeoutMs: number): Promise<unknown> {
+    try {
+      const { statusCode, body } = await send(url, {
+        dispatcher: this.#agent,
+        signal: AbortSignal.timeout(Math.max(1, Math.ceil(timeoutMs))),
+      });
+      if (statusCode === 200) return await body.json();
+      await body.dump();
+    } catch {
+      // Nobody answers, too late, or not in JSON: to whoever asks it is all the same.
+    }
+    return undefined;
+  }
+
   stats(): Record<RegionId, NeighbourStats> {
     const nowMs = this.#options.now();
     return Object.fromEntries(

@@ -196,7 +196,7 @@ describe('while eu is a black hole and its people keep coming to us and asia', (
     expect(kinds(during.filter(({ status }) => status >= 300))).toEqual({});
     for (const { answers, broken } of dark) {
       expect(broken).toEqual([]);
-      expectHonest(answers, ['503 home-unreachable', '503 overloaded']);
+      expectHonest(answers, ['503 residency-unavailable', '503 overloaded']);
       const overloaded = answers.filter((answer) => kindOf(answer) === 'overloaded');
       expect(overloaded.length).toBeGreaterThan(0);
       for (const { json } of overloaded)

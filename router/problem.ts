@@ -7,6 +7,7 @@
 import { HTTPException } from 'hono/http-exception';
 import { LEVELS } from '../policies/consistency.ts';
 import type { PassedOver } from '../policies/place-read.ts';
+import type { KeptBy } from '../policies/why-nowhere-else.ts';
 import type { RegionId } from '../regions/catalogue.ts';
 import { formatLsn, type Lsn } from '../regions/position.ts';
 
@@ -51,7 +52,7 @@ export type Failure =
   | { kind: 'strong-unprovable' }
   | { kind: 'unknown-consistency'; why: string }
   /** `retryAfterMs` when the home was not even tried, because it has not answered lately. */
-  | { kind: 'home-unreachable'; home: RegionId; retryAfterMs?: number }
+  | { kind: 'residency-unavailable'; home: RegionId; keptBy: KeptBy; retryAfterMs?: number }
   | { kind: 'home-unknown'; silent: readonly RegionId[] }
   | { kind: 'claim-undecided'; silent: readonly RegionId[] }
   | { kind: 'region-unavailable'; region: RegionId; passedOver: readonly PassedOver[] }
@@ -378,14 +379,17 @@ function describe(failure: Failure): Description {
         detail: `${failure.why}. The levels are: ${LEVELS}.`,
         retry: 'after-change',
       };
-    case 'home-unreachable':
+    case 'residency-unavailable': {
+      const { home, keptBy } = failure;
       return {
         status: 503,
-        title: 'The home region does not answer',
-        detail: `The data is at home in "${failure.home}" and is served from nowhere else. Nothing was changed.`,
+        title: 'The only region where this data may be does not answer',
+        detail: `The data is at home in "${home}", and the policy lets nobody serve or create it elsewhere (${keptBy.says}, ${keptBy.file} line ${keptBy.line}). Nothing was changed.`,
         retry: 'safe',
-        home: failure.home,
+        home,
+        rule: keptBy,
       };
+    }
     case 'home-unknown':
       return {
         status: 503,

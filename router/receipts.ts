@@ -213,7 +213,7 @@ const ABOUT_RESIDENCY: ReadonlySet<Failure['kind']> = new Set([
   'unknown-country',
   'placement-refused',
   'home-not-yours-to-choose',
-  'home-unreachable',
+  'residency-unavailable',
   'home-unknown',
   'region-unavailable',
   'misdirected',

@@ -158,10 +158,13 @@ test('a home that does not answer leaves a receipt with the edge that refused', 
   });
   await eventually('us knows the home', async () => {
     const answer = await domicile.call(cut.url, 'GET', `/users/${user.id}/orders`);
-    return answer.json?.type === '/docs/problems.md#home-unreachable';
+    return answer.json?.type === '/docs/problems.md#residency-unavailable';
   });
   await eventually('the receipt is written', async () => {
-    const found = await receiptsAt('us-a', `${about(user.id)} and reason = 'home-unreachable'`);
+    const found = await receiptsAt(
+      'us-a',
+      `${about(user.id)} and reason = 'residency-unavailable'`,
+    );
     return (
       found[0]?.route === '/users/:user/orders' &&
       found[0].to_region === 'eu' &&

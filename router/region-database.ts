@@ -35,12 +35,15 @@ import {
   type Part,
   type Sql,
   type Statement,
+  type WriteOutcome,
 } from '../regions/postgres.ts';
 import type { MirrorSighting, Sighting, Sightings } from '../regions/sighting.ts';
 import { Barrier, type Confirmation } from './barrier.ts';
+import { isAlone, type KeeperSays } from './keeper-says.ts';
 import { type Bottleneck, type Failure, Refusal } from './problem.ts';
 import { StallGuard } from './stall-guard.ts';
 import type { Visit } from './visit.ts';
+import { WaitingRoom } from './waiting-room.ts';
 
 /** One login for each thing that an edge may do, so that PostgreSQL checks it again. */
 export const LOGINS = {
@@ -68,7 +71,19 @@ export type RegionDatabaseOptions = {
   connectTimeoutMs: number;
   /** How long a read stands at a replica that has not reached its floor before it goes on. */
   replicaWaitMs: number;
+  /** A request waits for news of the nodes. */
+  onWait?: () => void;
+  /** Who is the primary, by the record of the region's keeper; undefined where there is no keeper. */
+  askKeeper?: ((timeoutMs: number) => Promise<KeeperSays>) | undefined;
+  /** What it means here that commits wait for no standby. */
+  withoutStandby: () => Exclude<Durability, 'replicated'>;
 };
+
+/**
+ * Where an acknowledged write is: on a standby as well, on its primary alone for as long as the region
+ * has no other, or on the primary alone because the policy says so.
+ */
+export type Durability = 'replicated' | 'alone' | 'asynchronous';
 
 /** A server never sees a statement run longer, even when its client has gone. */
 const STATEMENT_TIMEOUT_MS = 10_000;
@@ -78,6 +93,12 @@ const PROOF_MS_MAX = 1_000;
 
 /** A primary is a millisecond away; one that is not leaves the question open. */
 const CHECK_MS_MAX = 100;
+
+/** One write at a time stands at a gate that is shut, for half of this. */
+const GATE_PROBE_EVERY_MS = 100;
+
+/** For a callback that was refused its first statement, and has nothing else to do. */
+const CALL_ENDS_MS = 20;
 
 /** Keeps what a session is shown. */
 export type Witness = {
@@ -103,11 +124,26 @@ class NotBelieved extends Error {
   }
 }
 
-/** What is read abroad was taken away meanwhile: not a mistake of the handler. */
+/** What is read abroad was taken away meanwhile, or its node was: not a mistake of the handler. */
 export class CopyWithdrawn extends Error {}
 
 /** No privilege, no such table, no such column (PostgreSQL documentation, appendix A). */
 const WITHDRAWN_CODES: ReadonlySet<string> = new Set(['42501', '42P01', '42703']);
+
+/** A node that has failed a request, as it was known then. */
+type Failed = { seen: Sighting; atMs: number };
+
+/** On the way to a primary: which one has failed, and whether there was a wait. */
+type Quest = { failed: Failed | undefined; hasWaited: boolean };
+
+/** What may be another way once the primary is seen again, or another one is. */
+const MAY_PASS: ReadonlySet<Objection> = new Set([
+  'unreachable',
+  'not_confirmed',
+  'behind',
+  'older_timeline',
+  'history_unknown',
+]);
 
 export class RegionDatabase {
   #options: RegionDatabaseOptions;
@@ -115,12 +151,17 @@ export class RegionDatabase {
   #nodes: readonly string[];
   /** For each node: that an old primary's commits hang says nothing of the new one. */
   #stalls = new Map<string, StallGuard>();
-  #barriers = new Map<string, Barrier>();
+  #barriers = new Map<string, Barrier<Confirmation>>();
   /** Reads that run on the primary now. */
   #primaryReads = 0;
   #primaryReadsMax: number;
-  /** Whether the last commit that proved something waited for a standby. */
-  #isSynchronous = false;
+  /** For each node: whether somebody shut the gate that writes go through, to replace the primary. */
+  #gates = new Map<string, StallGuard>();
+  #room: WaitingRoom;
+  /** Questions to the keeper, which those who ask at the same time share. */
+  #keeper: Barrier<KeeperSays> | undefined;
+  /** Which start of which server the primary was when it was seen last. */
+  #lastPrimary = '';
   /** What reads are decided by. */
   readonly known: Known;
   /** Which start of its server each open connection leads to. */
@@ -129,7 +170,12 @@ export class RegionDatabase {
   constructor(options: RegionDatabaseOptions) {
     this.#options = options;
     this.#nodes = options.region.nodes.map(({ name }) => name);
-    const { sightings, connectionsMax } = options;
+    const { sightings, connectionsMax, waitersMax, now, onWait = () => {} } = options;
+    // Half of those who may be under way: the rest is for reads that need no primary.
+    this.#room = new WaitingRoom({ placesMax: Math.ceil(waitersMax / 2), now, onWait });
+    sightings.whenSeen(() => this.#hear());
+    const { askKeeper } = options;
+    if (askKeeper !== undefined) this.#keeper = new Barrier(() => askKeeper(PROOF_MS_MAX));
     // Half of its connections: the rest is for whoever asks for the primary and nothing else.
     this.#primaryReadsMax = Math.max(1, Math.floor(connectionsMax / 2));
     this.known = {
@@ -156,9 +202,14 @@ export class RegionDatabase {
     const { now, sightings, replicaWaitMs } = this.#options;
     const { level } = visit;
     let tried: Map<string, Objection> | undefined;
+    const failures = new Map<string, Failed>();
     for (;;) {
       const budgetMs = visit.deadlineMs - now();
-      if (budgetMs <= 0) throw new Refusal({ kind: 'deadline-exceeded' });
+      if (budgetMs <= 0) {
+        visit.passedOver = [...(tried ?? [])].map(([node, because]) => ({ node, because }));
+        const isLate = visit.passedOver.length === 0;
+        throw new Refusal(isLate ? { kind: 'deadline-exceeded' } : this.#refusal(visit));
+      }
       const placed = placeRead(
         {
           nodes: this.#nodes,
@@ -173,7 +224,15 @@ export class RegionDatabase {
         now(),
       );
       visit.passedOver = placed.passedOver;
-      if (placed.kind === 'refuse') throw new Refusal(this.#refusal(visit));
+      if (placed.kind === 'refuse') {
+        await this.#newsFor(visit, failures);
+        for (const [node, failed] of [...failures]) {
+          if (!this.#isOutdated(failed)) continue;
+          failures.delete(node);
+          tried?.delete(node);
+        }
+        continue;
+      }
       if (placed.kind === 'lost') {
         const at = sightings.of(placed.node)?.at;
         throw new Refusal(this.#loss({ at, because: placed.because }, floor, witness));
@@ -204,10 +263,78 @@ export class RegionDatabase {
         if (objection === undefined) throw refusalOf(error, 'read', this.#at(node));
         tried ??= new Map();
         tried.set(node, objection);
-        if (objection === 'unreachable') sightings.forget(node);
+        failures.set(node, { seen, atMs: now() });
+        if (objection === 'unreachable') this.#lose(seen);
         if (error instanceof NotReached) sightings.fellBehind(node);
       }
     }
+  }
+
+  /**
+   * Waits for news of the nodes when no node can serve a read and the primary may soon be another
+   * one. @throws Refusal when nothing is to be hoped for, or the wait was in vain.
+   */
+  async #newsFor(visit: Visit, failures: ReadonlyMap<string, Failed>): Promise<void> {
+    const primary = this.#primary();
+    const because = visit.passedOver.find(({ node }) => node === primary?.node)?.because;
+    const mayPass = because === undefined || MAY_PASS.has(because);
+    if (mayPass && [...failures.values()].some((failed) => this.#isOutdated(failed))) return;
+    if (!mayPass || !(await this.#room.wait(visit.deadlineMs))) {
+      throw new Refusal(this.#refusal(visit));
+    }
+  }
+
+  /** Whether something was learned of the node since. */
+  #isOutdated(failed: Failed | undefined): boolean {
+    if (failed === undefined) return false;
+    const seen = this.#options.sightings.of(failed.seen.node);
+    if (seen === undefined) return false;
+    return seen.seenAtMs > failed.atMs || !isSameStart(seen, failed.seen);
+  }
+
+  /** A node does not serve; unless it is another one by now, nothing that is known of it holds. */
+  #lose(was: Sighting): void {
+    const { sightings } = this.#options;
+    const seen = sightings.of(was.node);
+    if (seen !== undefined && isSameStart(seen, was)) sightings.forget(was.node);
+  }
+
+  /** A node was seen. */
+  #hear(): void {
+    const primary = this.#primary();
+    if (primary !== undefined) {
+      const start = `${primary.node} ${primary.incarnation} ${primary.at.timeline}`;
+      if (start !== this.#lastPrimary) this.#room.signOfLife();
+      this.#lastPrimary = start;
+    }
+    this.#room.news();
+  }
+
+  /**
+   * The primary, waited for while there is none, or while it is the one that has just failed. With
+   * `forWriting`, also while it takes no writes. Undefined when the wait was in vain.
+   */
+  async #primaryInTime(
+    deadlineMs: number,
+    quest: Quest,
+    forWriting: boolean,
+  ): Promise<Sighting | undefined> {
+    const { failed } = quest;
+    for (;;) {
+      const primary = this.#primary();
+      const isNews =
+        failed === undefined || this.#isOutdated(failed) || primary?.node !== failed.seen.node;
+      if (primary !== undefined && isNews && (!forWriting || this.#admitsWrite(primary.node))) {
+        return primary;
+      }
+      quest.hasWaited = true;
+      if (!(await this.#room.wait(deadlineMs))) return undefined;
+    }
+  }
+
+  /** Pulses find out whether commits are acknowledged again: a write that tried could end unknown. */
+  #admitsWrite(node: string): boolean {
+    return !this.#stall(node).isStalled && this.#gate(node).admits(this.#options.now());
   }
 
   /**
@@ -215,7 +342,7 @@ export class RegionDatabase {
    * whose own commit proves the rest. A replica can have shown what its primary does not yet.
    */
   async meet(visit: Visit, floor: Floor, witness: Witness): Promise<void> {
-    const primary = this.#primary();
+    const primary = await this.#primaryInTime(visit.deadlineMs, newQuest(), false);
     if (primary === undefined) throw new Refusal(this.#unavailable(visit));
     const budgetMs = visit.deadlineMs - this.#options.now();
     const placed = placeRead(
@@ -367,7 +494,10 @@ export class RegionDatabase {
     const startedAtMs = now();
     const confirmation = await this.confirm(node, visit.deadlineMs - startedAtMs);
     visit.timed('barrier', now() - startedAtMs);
-    if (confirmation.kind === 'not_synchronous') throw new Refusal({ kind: 'strong-unprovable' });
+    if (confirmation.kind === 'not_synchronous') {
+      await this.#proveAlone(visit, node, at.timeline);
+      return;
+    }
     if (confirmation.kind === 'not_confirmed') throw new NotConfirmed('no acknowledgement');
     const { at: acknowledged } = confirmation;
     if (acknowledged.incarnation !== incarnation || acknowledged.at.timeline !== at.timeline) {
@@ -377,37 +507,56 @@ export class RegionDatabase {
   }
 
   /**
+   * Nobody waits for this primary's commits, so only its region's keeper can say that it still is the
+   * primary. Asked after the read, it answers from the record that each promotion changes first.
+   */
+  async #proveAlone(visit: Visit, node: string, timeline: number): Promise<void> {
+    const { now } = this.#options;
+    const says = await this.#keeper?.confirm(visit.deadlineMs - now());
+    if (says?.kind !== 'primary') throw new Refusal({ kind: 'strong-unprovable' });
+    if (!isAlone(says, node, timeline)) throw new NotConfirmed('the keeper says something else');
+  }
+
+  /**
    * Where the primary's log stands now: at or above all that a copy abroad can have shown before.
    * A server that was replaced stands somewhere else, so where commits prove anything one has to.
    * @throws Refusal when the primary does not answer in time.
    */
   async present(visit: Visit): Promise<Seen> {
-    const primary = this.#primary();
-    if (primary === undefined) throw new Refusal(this.#unavailable(visit));
-    const { node } = primary;
-    const timeoutMs = Math.min(PROOF_MS_MAX, visit.deadlineMs - this.#options.now());
-    const confirmation = await this.confirm(node, timeoutMs);
-    if (confirmation.kind === 'confirmed') {
-      const { at, confirmed = at.lsn } = confirmation.at;
-      return { ...at, lsn: confirmed, onReplica: true };
-    }
-    if (confirmation.kind === 'not_confirmed') {
-      visit.passedOver = [{ node, because: 'not_confirmed' }];
-      throw new Refusal(this.#refusal(visit));
-    }
-    try {
-      return await this.on(
-        node,
-        'router',
-        async (sql, incarnation) => {
-          const shown = shownBy(primary, await standsAt(sql));
-          this.#options.sightings.advance(node, incarnation, shown.lsn);
-          return { ...shown, onReplica: true };
-        },
-        timeoutMs,
-      );
-    } catch (error) {
-      throw refusalOf(error, 'read', this.#at(node));
+    const { now, sightings } = this.#options;
+    const quest = newQuest();
+    for (;;) {
+      const primary = await this.#primaryInTime(visit.deadlineMs, quest, false);
+      if (primary === undefined) throw new Refusal(this.#refusal(visit));
+      const { node } = primary;
+      const timeoutMs = Math.min(PROOF_MS_MAX, visit.deadlineMs - now());
+      const confirmation = await this.confirm(node, timeoutMs);
+      if (confirmation.kind === 'confirmed') {
+        const { at, confirmed = at.lsn } = confirmation.at;
+        return { ...at, lsn: confirmed, onReplica: true };
+      }
+      if (confirmation.kind === 'not_confirmed') {
+        visit.passedOver = [{ node, because: 'not_confirmed' }];
+        quest.failed = { seen: primary, atMs: now() };
+        continue;
+      }
+      try {
+        return await this.on(
+          node,
+          'router',
+          async (sql, incarnation) => {
+            const shown = shownBy(primary, await standsAt(sql));
+            sightings.advance(node, incarnation, shown.lsn);
+            return { ...shown, onReplica: true };
+          },
+          timeoutMs,
+        );
+      } catch (error) {
+        if (objectionTo(error) !== 'unreachable') throw refusalOf(error, 'read', this.#at(node));
+        visit.passedOver = [{ node, because: 'unreachable' }];
+        this.#lose(primary);
+        quest.failed = { seen: primary, atMs: now() };
+      }
     }
   }
 
@@ -441,7 +590,7 @@ export class RegionDatabase {
         const [row] = await sql<{ incarnation: string; synchronous: boolean; confirmed: string }[]>`
           select pg_postmaster_start_time()::text as incarnation,
             current_setting('synchronous_standby_names') <> '' as synchronous,
-            domicile.on_timeline(${timeline}),
+            domicile.beside_gate(${timeline}),
             pg_logical_emit_message(true, 'domicile', '')::text as confirmed
             ${withPulse ? sql`, domicile.pulse()` : sql``}`;
         incarnation = row?.incarnation ?? '';
@@ -452,8 +601,7 @@ export class RegionDatabase {
     );
     if (outcome.kind === 'unknown') this.#stall(node).timedOut(now());
     if (outcome.kind !== 'applied') return { kind: 'not_confirmed' };
-    this.#stall(node).acknowledged();
-    this.#isSynchronous = synchronous;
+    this.#acknowledged(node);
     if (!synchronous) return { kind: 'not_synchronous' };
     const lsn = lsnFromPostgres(outcome.after.lsn);
     const at = { node, incarnation, at: { ...seen.at, lsn }, confirmed, sentAtMs };
@@ -502,8 +650,12 @@ export class RegionDatabase {
         }
         throw refusalOf(error, 'read', this.#at(seen.node));
       }
-      if (objection === 'unreachable') this.#options.sightings.forget(seen.node);
-      throw new Refusal(this.#unavailable(visit));
+      const local = this.#options.sightings.of(seen.node);
+      if (objection === 'unreachable' && local?.incarnation === seen.incarnation) {
+        // Its sockets were destroyed because its role has changed, or it is gone.
+        if (local.role === 'replica') this.#lose(local);
+      }
+      throw new CopyWithdrawn();
     }
   }
 
@@ -536,48 +688,107 @@ export class RegionDatabase {
     beforeCommit?: (sql: Sql) => Statement<object[]> | undefined,
   ): Promise<T> {
     const { now, sightings } = this.#options;
-    const primary = this.#primary();
-    if (primary === undefined) throw new Refusal(this.#unavailable(visit));
+    const quest = newQuest();
+    let why: Failure | undefined;
+    for (;;) {
+      const primary = await this.#primaryInTime(visit.deadlineMs, quest, true);
+      if (primary === undefined) throw new Refusal(why ?? this.#whyNoWrite(visit));
+      const { node, at } = primary;
+      const stands = standing(at, floor, sightings.history(at.systemId, at.timeline));
+      if (isLoss(stands)) throw new Refusal(this.#loss({ at, because: stands }, floor, witness));
+      if (stands === 'behind') await this.#checkPossible(visit, floor, witness);
+      else if (stands !== 'reached') {
+        // Another edge has met a newer primary.
+        visit.passedOver = [{ node, because: stands }];
+        why = this.#refusal(visit);
+        quest.failed = { seen: primary, atMs: now() };
+        continue;
+      }
+      visit.decision = { kind: 'serve', node, rung: 'primary' };
+      const timeoutMs = visit.deadlineMs - now();
+      if (timeoutMs <= 0) {
+        throw new Refusal({
+          kind: 'write-not-applied',
+          why: 'The budget was used up before it began',
+        });
+      }
+      const entry = { kind: 'outside' } as Entry;
+      const gate = this.#gate(node);
+      const knocks = gate.isStalled;
+      const sentAtMs = now();
+      const outcome = await this.#pool(node, 'writer').transaction(
+        (sql, part) => {
+          // It was shut while this one stood in line, which would keep a connection each.
+          if (gate.isStalled && !knocks) throw new DatabaseError(AT_THE_GATE);
+          const inside = () => this.#opened(gate);
+          return asWriter(visit, sql, at.timeline, { entry, inside }, (it) => work(it, part));
+        },
+        {
+          timeoutMs,
+          ...(beforeCommit !== undefined && { beforeCommit }),
+          afterCommit: committedAt,
+        },
+      );
+      // Those who were woken together are a burst, and none of them has come too late.
+      const comesAgain = (failure: DatabaseFailure) =>
+        beginsAgain(failure) || (failure.kind === 'pool-full' && quest.hasWaited);
+      const isOutside = entry.kind !== 'inside';
+      if (!(isOutside && outcome.kind === 'not_applied' && comesAgain(outcome.failure))) {
+        return this.#written(visit, floor, witness, primary, { outcome, entry, sentAtMs });
+      }
+      const { failure } = outcome;
+      why = failureOf(failure, 'write', this.#at(node));
+      if (isAtGate(failure)) gate.timedOut(now());
+      else {
+        quest.failed = { seen: primary, atMs: now() };
+        if (isUnreachable(failure)) this.#lose(primary);
+      }
+      if (entry.kind === 'asking') await this.#callEnds(entry.work, failure, visit, why);
+    }
+  }
+
+  /**
+   * Waits for the end of a call of `work` before the next one. After a loss each of its statements has
+   * failed, so it ends when it has done what it does beside SQL. After a refusal one that was on its
+   * way is never answered: then it stands still for good, and is not in the way.
+   */
+  async #callEnds(
+    work: Promise<unknown>,
+    failure: DatabaseFailure,
+    visit: Visit,
+    why: Failure,
+  ): Promise<void> {
+    const leftMs = visit.deadlineMs - this.#options.now();
+    const isRefused = failure.kind === 'rejected';
+    const ended = await endsInTime(work, isRefused ? Math.min(CALL_ENDS_MS, leftMs) : leftMs);
+    if (!ended && !isRefused) throw new Refusal(why);
+  }
+
+  #written<T>(
+    visit: Visit,
+    floor: Floor,
+    witness: Witness,
+    primary: Sighting,
+    {
+      outcome,
+      entry,
+      sentAtMs,
+    }: { outcome: WriteOutcome<T, CommittedAt>; entry: Entry; sentAtMs: number },
+  ): T {
+    const { now, sightings } = this.#options;
     const { node, at, incarnation } = primary;
-    const stands = standing(at, floor, sightings.history(at.systemId, at.timeline));
-    if (isLoss(stands)) throw new Refusal(this.#loss({ at, because: stands }, floor, witness));
-    if (stands === 'behind') await this.#checkPossible(visit, floor, witness);
-    else if (stands !== 'reached') {
-      visit.passedOver = [{ node, because: stands }];
-      throw new Refusal(this.#refusal(visit));
-    }
-    visit.decision = { kind: 'serve', node, rung: 'primary' };
-    if (!this.#stall(node).admits(now())) {
-      throw new Refusal({
-        kind: 'write-not-applied',
-        why: 'The primary acknowledges no commit now',
-      });
-    }
-    const timeoutMs = visit.deadlineMs - now();
-    if (timeoutMs <= 0) {
-      throw new Refusal({
-        kind: 'write-not-applied',
-        why: 'The budget was used up before it began',
-      });
-    }
-    const sentAtMs = now();
-    const outcome = await this.#pool(node, 'writer').transaction(
-      (sql, part) => asWriter(visit, sql, at.timeline, (entered) => work(entered, part)),
-      {
-        timeoutMs,
-        ...(beforeCommit !== undefined && { beforeCommit }),
-        afterCommit: standsAt,
-      },
-    );
     switch (outcome.kind) {
       case 'applied':
-        this.#stall(node).acknowledged();
+        this.#acknowledged(node);
         visit.stalenessMs = 0;
         {
-          const lsn = lsnFromPostgres(outcome.after.lsn);
-          const position = { ...at, lsn };
+          const { lsn: text, synchronous } = outcome.after;
+          const position = { ...at, lsn: lsnFromPostgres(text) };
+          // Said before the commit and after it, or a standby may have been required in between.
+          const isReplicated = synchronous && entry.kind === 'inside' && entry.synchronous;
+          visit.durability = isReplicated ? 'replicated' : this.#options.withoutStandby();
           // Where no standby is waited for, a primary that was replaced acknowledges as well.
-          if (this.#isSynchronous) {
+          if (isReplicated) {
             const confirmed = undefined;
             sightings.acknowledge({ node, incarnation, at: position, confirmed, sentAtMs });
           }
@@ -585,16 +796,37 @@ export class RegionDatabase {
         }
         return outcome.value;
       case 'applied_without_after':
-        this.#stall(node).acknowledged();
+        this.#acknowledged(node);
         // Without a position no floor can promise that this write will be read.
         throw new Refusal({ kind: 'write-outcome-unknown' });
       case 'not_applied':
-        if (isUnreachable(outcome.failure)) sightings.forget(node);
+        if (isUnreachable(outcome.failure)) this.#lose(primary);
         throw new Refusal(failureOf(outcome.failure, 'write', this.#at(node)));
       case 'unknown':
         if (outcome.failure.kind !== 'ended-by-handler') this.#stall(node).timedOut(now());
         throw new Refusal({ kind: 'write-outcome-unknown' });
     }
+  }
+
+  #acknowledged(node: string): void {
+    this.#room.signOfLife();
+    this.#opened(this.#stall(node));
+  }
+
+  /** Whoever has waited for this can go on. */
+  #opened(guard: StallGuard): void {
+    const wasShut = guard.isStalled;
+    guard.acknowledged();
+    if (wasShut) this.#room.news();
+  }
+
+  #whyNoWrite(visit: Visit): Failure {
+    const primary = this.#primary();
+    if (primary === undefined) return this.#unavailable(visit);
+    const why = this.#gate(primary.node).isStalled
+      ? 'The primary is being replaced'
+      : 'The primary acknowledges no commit now';
+    return { kind: 'write-not-applied', why };
   }
 
   /** Runs the router's own statement on the primary. Rejects with a DatabaseError or a Refusal. */
@@ -610,6 +842,31 @@ export class RegionDatabase {
       );
     }
     return this.on(primary.node, 'router', query, timeoutMs);
+  }
+
+  /**
+   * The same, for a statement that may run twice: it waits for a primary, and begins again where the
+   * one that it met has gone.
+   */
+  async onPrimaryInTime<T>(query: (sql: Sql) => Promise<T>, timeoutMs: number): Promise<T> {
+    const { now, region } = this.#options;
+    const deadlineMs = now() + timeoutMs;
+    const quest = newQuest();
+    let why: unknown;
+    for (;;) {
+      const primary = await this.#primaryInTime(deadlineMs, quest, false);
+      if (primary === undefined) {
+        throw why ?? new Refusal({ kind: 'region-unavailable', region: region.id, passedOver: [] });
+      }
+      try {
+        return await this.on(primary.node, 'router', query, deadlineMs - now());
+      } catch (error) {
+        if (!(error instanceof DatabaseError) || !beginsAgain(error.failure)) throw error;
+        why = error;
+        quest.failed = { seen: primary, atMs: now() };
+        if (isUnreachable(error.failure)) this.#lose(primary);
+      }
+    }
   }
 
   /**
@@ -645,6 +902,18 @@ export class RegionDatabase {
       this.#options.now(),
     );
     return placed.kind === 'serve' ? placed.node : undefined;
+  }
+
+  /** What an answer to a write would say now; undefined while nobody knows. */
+  get durability(): Durability | undefined {
+    const synchronous = this.#primary()?.synchronous;
+    if (synchronous === undefined) return undefined;
+    return synchronous ? 'replicated' : this.#options.withoutStandby();
+  }
+
+  /** Those who wait for a primary. */
+  waiting(): ReturnType<WaitingRoom['stats']> {
+    return this.#room.stats();
   }
 
   stats(): Record<string, ReturnType<LeasePool['stats']>> {
@@ -706,6 +975,15 @@ export class RegionDatabase {
     return stall;
   }
 
+  #gate(node: string): StallGuard {
+    let gate = this.#gates.get(node);
+    if (gate === undefined) {
+      gate = new StallGuard(GATE_PROBE_EVERY_MS);
+      this.#gates.set(node, gate);
+    }
+    return gate;
+  }
+
   /** Destroys every socket to this node: what is at its other end is not what it was. */
   leave(node: string, why: string): void {
     for (const [name, pool] of this.#pools) {
@@ -715,6 +993,8 @@ export class RegionDatabase {
     }
     this.#barriers.delete(node);
     this.#stalls.delete(node);
+    this.#gates.delete(node);
+    this.#room.news();
   }
 
   /** Asks a new connection, once, which start of the server it leads to. */
@@ -815,17 +1095,57 @@ async function asSubject<T>(
   return value;
 }
 
-/** The same in a transaction, which also ends here on a server that is not the primary any more. */
+/** How far a write has come. Before it is inside, nothing of it can have been done. */
+type Entry =
+  | { kind: 'outside' }
+  | { kind: 'asking'; work: Promise<unknown> }
+  /** With whether commits waited for a standby at that moment. */
+  | { kind: 'inside'; synchronous: boolean };
+
+/**
+ * The same in a transaction, which also ends here at a gate that is shut, and on a server that is not
+ * the primary any more.
+ */
 async function asWriter<T>(
   { entered }: Visit,
   sql: Sql,
   timeline: number,
+  { entry, inside }: { entry: Entry; inside: () => void },
   work: (sql: Sql) => Promise<T>,
 ): Promise<T> {
-  const entering = sql`
-    select domicile.on_timeline(${timeline}), set_config('domicile.subject', ${entered}, true)`.then();
-  const [value] = await Promise.all([work(sql), entering]);
+  const entering = sql<{ synchronous: boolean }[]>`
+    select domicile.on_timeline(${timeline}), set_config('domicile.subject', ${entered}, true),
+      current_setting('synchronous_standby_names') <> '' as synchronous`.then(([row]) => {
+    Object.assign(entry, { kind: 'inside', synchronous: row?.synchronous === true });
+    inside();
+  });
+  const working = work(sql);
+  Object.assign(entry, { kind: 'asking', work: working });
+  const [value] = await Promise.all([working, entering]);
   return value;
+}
+
+/** Whether it has come to an end, good or bad. */
+function endsInTime(work: Promise<unknown>, leftMs: number): Promise<boolean> {
+  const late = Promise.withResolvers<boolean>();
+  const timer = setTimeout(() => late.resolve(false), leftMs);
+  const ended = work.then(
+    () => true,
+    () => true,
+  );
+  return Promise.race([ended, late.promise]).finally(() => clearTimeout(timer));
+}
+
+type CommittedAt = StandsAt & { synchronous: boolean };
+
+/** Sent before this returns. */
+async function committedAt(sql: Sql): Promise<CommittedAt> {
+  const [row] = await sql<CommittedAt[]>`
+    select lsn::text as lsn, timeline,
+      current_setting('synchronous_standby_names') <> '' as synchronous
+    from domicile.stands_at()`.then();
+  if (row === undefined) throw new Error('stands_at() returned no row');
+  return row;
 }
 
 type StandsAt = { lsn: string; timeline: number | null };
@@ -884,6 +1204,42 @@ function isUnreachable(failure: DatabaseFailure): boolean {
   return (
     failure.kind === 'rejected' &&
     (failure.sqlstate.startsWith('57P') || failure.sqlstate === '53300')
+  );
+}
+
+/** What a write is told that comes to a gate which was found shut by another one. */
+const AT_THE_GATE = {
+  kind: 'rejected',
+  sqlstate: '55P03',
+  message: 'the gate is shut',
+} as const satisfies DatabaseFailure;
+
+function isAtGate(failure: DatabaseFailure): boolean {
+  return failure.kind === 'rejected' && failure.sqlstate === AT_THE_GATE.sqlstate;
+}
+
+/**
+ * Whether another primary, or the same one later, may do what this one did not: of a write that was
+ * not let in, and of what may run twice.
+ */
+function beginsAgain(failure: DatabaseFailure): boolean {
+  if (isUnreachable(failure) || isAtGate(failure)) return true;
+  return failure.kind === 'rejected' && NOT_THE_PRIMARY.has(failure.sqlstate);
+}
+
+/** It became a standby, or follows another timeline than was meant. */
+const NOT_THE_PRIMARY: ReadonlySet<string> = new Set(['25006', 'DM006']);
+
+function newQuest(): Quest {
+  return { failed: undefined, hasWaited: false };
+}
+
+function isSameStart(a: Sighting, b: Sighting): boolean {
+  return (
+    a.node === b.node &&
+    a.role === b.role &&
+    a.incarnation === b.incarnation &&
+    a.at.timeline === b.at.timeline
   );
 }
 

@@ -8,12 +8,14 @@
 import { type Level, levelText, SESSION } from '../policies/consistency.ts';
 import type { PassedOver, Rung } from '../policies/place-read.ts';
 import type { Placed } from '../policies/placement.ts';
+import type { TableName } from '../policies/policy.ts';
 import { NO_SESSION, type Session } from '../policies/session.ts';
 import type { RegionId } from '../regions/catalogue.ts';
 import { type CookieDuty, NEW_COOKIE, SESSION_HEADER } from './carried-session.ts';
 import type { SharedTransaction } from './once.ts';
 import type { PeerBody } from './peers.ts';
 import type { PolicyInForce } from './policy-in-force.ts';
+import type { Durability } from './region-database.ts';
 import type { LockedBody } from './request-body.ts';
 
 export type Decision =
@@ -70,6 +72,8 @@ export class Visit {
   home: RegionId | undefined;
   /** Upper bound of the age of what was served, in milliseconds. */
   stalenessMs: number | undefined;
+  /** Where the last write of this request is; undefined when it wrote nothing. */
+  durability: Durability | undefined;
   /** How fresh the answer must be. */
   level: Level = SESSION;
   /** Whether the handler may write; undefined follows the method. */
@@ -81,6 +85,8 @@ export class Visit {
   about: string | undefined;
   /** Where the policy placed a newcomer, and why. */
   placed: Placed | undefined;
+  /** The table about nobody that this is about. */
+  reference: TableName | undefined;
   /** Set when everything the handler does with its data is one transaction, and for good. */
   shared: SharedTransaction | undefined;
   /** Whose rows SQL may touch, as PostgreSQL is told; empty: rows about nobody only. */
@@ -168,6 +174,7 @@ export class Visit {
       relayed('domicile-staleness-ms') ??
       (this.stalenessMs === undefined ? undefined : String(Math.ceil(this.stalenessMs)));
     if (staleness !== undefined) fields.push(['domicile-staleness-ms', staleness]);
+    if (this.durability !== undefined) fields.push(['domicile-durability', this.durability]);
     return fields;
   }
 

@@ -30,8 +30,12 @@ export type WatchOptions = {
  */
 const SILENT_AFTER_MS = 500;
 
+/** The pause between two looks while requests wait for news: a look costs less than they do. */
+const HURRY_MS = 50;
+
 type NodeRow = {
   standby: boolean;
+  synchronous: boolean;
   lsn: string | null;
   timeline: number | null;
   system_id: string;
@@ -47,7 +51,9 @@ type PulseRow = {
 export class Watch {
   #options: WatchOptions;
   #stopped = false;
-  #timers = new Set<NodeJS.Timeout>();
+  #timers = new Map<NodeJS.Timeout, { task: () => Promise<void>; dueMs: number }>();
+  /** What each node was when it was seen last, also where nothing of it holds any more. */
+  #epochs = new Map<string, string>();
   #looks = new Set<Promise<void>>();
 
   constructor(options: WatchOptions) {
@@ -64,29 +70,42 @@ export class Watch {
 
   async stop(): Promise<void> {
     this.#stopped = true;
-    for (const timer of this.#timers) clearTimeout(timer);
+    for (const timer of this.#timers.keys()) clearTimeout(timer);
     await Promise.allSettled(this.#looks);
+  }
+
+  /** Somebody waits for news: the next looks are taken soon. */
+  hurry(): void {
+    const nowMs = this.#options.now();
+    for (const [timer, { task, dueMs }] of [...this.#timers]) {
+      if (dueMs - nowMs <= HURRY_MS) continue;
+      clearTimeout(timer);
+      this.#timers.delete(timer);
+      this.#after(HURRY_MS, task);
+    }
   }
 
   async #keepLooking(node: string): Promise<void> {
     await this.#track(this.#look(node));
-    this.#again(() => this.#keepLooking(node));
+    const { database, everyMs } = this.#options;
+    const isAwaited = database.waiting().waiting > 0;
+    this.#after(isAwaited ? Math.min(HURRY_MS, everyMs) : everyMs, () => this.#keepLooking(node));
   }
 
   async #keepBeating(): Promise<void> {
     const { database } = this.#options;
     // A pulse that is not acknowledged is a commit that hangs; the next one waits for this one.
     await this.#track(database.beat());
-    this.#again(() => this.#keepBeating());
+    this.#after(this.#options.everyMs, () => this.#keepBeating());
   }
 
-  #again(task: () => Promise<void>): void {
+  #after(ms: number, task: () => Promise<void>): void {
     if (this.#stopped) return;
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
       void task();
-    }, this.#options.everyMs);
-    this.#timers.add(timer);
+    }, ms);
+    this.#timers.set(timer, { task, dueMs: this.#options.now() + ms });
   }
 
   #track(look: Promise<void>): Promise<void> {
@@ -97,7 +116,6 @@ export class Watch {
   async #look(node: string): Promise<void> {
     const { database, sightings, policies, now, timeoutMs } = this.#options;
     const askedAtMs = now();
-    let changed = false;
     let silence = false;
     // A frozen replica keeps its connections and answers nothing: every read placed there would
     // wait for its whole budget until the last sighting has aged.
@@ -119,10 +137,11 @@ export class Watch {
             }),
           ]);
           if (seen === undefined) return;
-          const before = sightings.of(node);
-          sightings.record({ ...seen, node, incarnation, seenAtMs: askedAtMs });
+          // Before anybody hears of it: a session is compared with the history at once.
           await this.#learnHistory(seen.at, sql);
-          changed = before !== undefined && before.role !== seen.role;
+          sightings.record({ ...seen, node, incarnation, seenAtMs: askedAtMs });
+          // At once, before anybody who has waited for this takes a connection.
+          if (this.#isNewEpoch(node, seen)) this.#enterEpoch(node);
           const mirrorNode = seen.role === 'replica' || !hasReplica(sightings, now());
           if (mirrorNode) await this.#lookAtPulses(node, incarnation, askedAtMs, sql);
           const origin = originOf(seen);
@@ -131,7 +150,6 @@ export class Watch {
         },
         timeoutMs,
       );
-      if (changed) this.#enterEpoch(node);
     } catch {
       // Its last sighting stands and ages; past its limit the node is not used. A replica that is
       // still silent keeps nobody waiting: what was sent to it is tried elsewhere.
@@ -153,13 +171,25 @@ export class Watch {
     sightings.recordHistory({ systemId, timeline, ancestors });
   }
 
-  /** A node has another role than before: sockets that were opened under the old one go. */
+  #isNewEpoch(node: string, { role }: Pick<Sighting, 'role'>): boolean {
+    const before = this.#epochs.get(node);
+    this.#epochs.set(node, role);
+    return before !== undefined && before !== role;
+  }
+
+  /**
+   * A node has another role than before: sockets that were opened under the old one go, and with a new
+   * primary those to every other node that is not known to be a replica.
+   */
   #enterEpoch(node: string): void {
     const { database, sightings } = this.#options;
     database.leave(node, 'its role changed');
-    for (const seen of sightings.all()) {
-      if (seen.role !== 'primary' || !sightings.isSuperseded(seen.at)) continue;
-      database.leave(seen.node, 'another server was promoted');
+    if (sightings.of(node)?.role !== 'primary') return;
+    for (const other of database.nodes) {
+      const seen = sightings.of(other);
+      if (other === node || seen?.role === 'replica') continue;
+      if (seen !== undefined && !sightings.isSuperseded(seen.at)) continue;
+      database.leave(other, 'another server was promoted');
     }
   }
 
@@ -194,7 +224,7 @@ export class Watch {
 /** Undefined while a replica does not say which timeline it follows: then it proves nothing. */
 export async function lookAt(sql: Sql) {
   const [row] = await sql<NodeRow[]>`
-    select standby, system_id,
+    select standby, system_id, current_setting('synchronous_standby_names') <> '' as synchronous,
       case when standby then pg_last_wal_replay_lsn() else pg_current_wal_flush_lsn() end::text
         as lsn,
       case when standby then (select received_tli from pg_stat_wal_receiver)
@@ -207,6 +237,7 @@ export async function lookAt(sql: Sql) {
   if (row === undefined || row.lsn === null || row.timeline === null) return undefined;
   return {
     role: row.standby ? ('replica' as const) : ('primary' as const),
+    synchronous: row.standby ? undefined : row.synchronous,
     at: {
       systemId: unsigned(row.system_id),
       timeline: row.timeline,

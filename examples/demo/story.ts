@@ -235,7 +235,7 @@ export const story: Story = [
         path: '/users/greta/orders',
         expect: {
           status: 503,
-          problem: 'home-unreachable',
+          problem: 'residency-unavailable',
           body: { home: 'eu', retry: 'safe' },
           withinMs: REFUSED_WITHIN_MS,
         },
@@ -244,7 +244,7 @@ export const story: Story = [
         at: 'asia',
         path: '/users/lena',
         expect: { status: 503, withinMs: REFUSED_WITHIN_MS },
-        eventually: { problem: 'home-unreachable', body: { home: 'eu' } },
+        eventually: { problem: 'residency-unavailable', body: { home: 'eu' } },
       },
       {
         at: 'us',
@@ -254,7 +254,7 @@ export const story: Story = [
         body: LAMP,
         expect: {
           status: 503,
-          problem: 'home-unreachable',
+          problem: 'residency-unavailable',
           body: { home: 'eu', retry: 'safe' },
           withinMs: REFUSED_WITHIN_MS,
         },
