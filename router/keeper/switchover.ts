@@ -32,10 +32,15 @@ export async function handOver(
   const held = await servers.hold(primary, HAND_OVER_MS_MAX, async (sql) => {
     await sql`select set_config('lock_timeout', ${`${GATE_MS_MAX}ms`}, false)`;
     await sql`select pg_advisory_lock(${GATE_KEY}::bigint)`;
+    // A shutdown may end this connection before others, and then the lock would be free again.
+    await sql`select domicile.shut_gate(${HAND_OVER_MS_MAX})`;
     const { state } = await servers.look(heir);
     if (state.kind === 'seen' && state.role === 'replica') demoted = await servers.demote(primary);
     // Where it has ended, this connection has as well.
-    if (demoted?.kind !== 'done') await sql`select pg_advisory_unlock(${GATE_KEY}::bigint)`;
+    if (demoted?.kind !== 'done') {
+      await sql`select domicile.open_gate()`;
+      await sql`select pg_advisory_unlock(${GATE_KEY}::bigint)`;
+    }
     return demoted ?? { kind: 'refused', why: `${heir} does not answer as a standby now` };
   });
   // Without an answer from the machine nobody knows; before it was asked, nothing was done.
