@@ -10,9 +10,13 @@ import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Killer, killerName, type Mutant, run, tryMutant, type Verdict } from './mutant.ts';
+import { PRIMARY_REPLACED } from './primary-replaced.ts';
 import { SESSION_CORE } from './session-core.ts';
 
-const GROUPS: Readonly<Record<string, readonly Mutant[]>> = { 'session-core': SESSION_CORE };
+const GROUPS: Readonly<Record<string, readonly Mutant[]>> = {
+  'session-core': SESSION_CORE,
+  'primary-replaced': PRIMARY_REPLACED,
+};
 const WORKERS = 2;
 const TREE = resolve(import.meta.dirname, '../..');
 

@@ -2,18 +2,21 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { type Mutant, mistaken } from './mutant.ts';
+import { PRIMARY_REPLACED } from './primary-replaced.ts';
 import { SESSION_CORE } from './session-core.ts';
 
 const TREE = join(import.meta.dirname, '../..');
 
+const ALL = [...SESSION_CORE, ...PRIMARY_REPLACED];
+
 describe('each mistake', () => {
-  test.each(SESSION_CORE)('can still be made: $name', (mutant) => {
+  test.each(ALL)('can still be made: $name', (mutant) => {
     const text = readFileSync(join(TREE, mutant.file), 'utf8');
     expect(mistaken(text, mutant)).not.toBe(text);
   });
 
   test('has a name of its own', () => {
-    expect(new Set(SESSION_CORE.map(({ name }) => name)).size).toBe(SESSION_CORE.length);
+    expect(new Set(ALL.map(({ name }) => name)).size).toBe(ALL.length);
   });
 });
 
