@@ -25,8 +25,8 @@ export type Region = {
   nodes: readonly NodeAddress[];
   /** The small separate clusters that hold only what policy lets out; one serves each peer. */
   airlocks: readonly Airlock[];
-  /** The process that watches the nodes and promotes one of them; undefined where nobody does. */
-  keeper?: KeeperAddress;
+  /** Who watches the nodes and promotes one of them; undefined where nobody does. */
+  keeper?: Keeper;
 };
 
 export type EdgeAddress = {
@@ -35,8 +35,17 @@ export type EdgeAddress = {
   url: string;
   publicUrl?: string;
 };
+export type Keeper = KeeperAddress | PatroniKeeper | ManagedKeeper;
 /** Where edges and operators ask a keeper, and only its own region's. */
-export type KeeperAddress = { url: string };
+export type KeeperAddress = { kind?: undefined; url: string };
+/** Patroni moves the primary; `members` are the origins of its REST interfaces. */
+export type PatroniKeeper = { kind: 'patroni'; url?: undefined; members: readonly string[] };
+/** A managed service does, and lets one name lead to the primary. */
+export type ManagedKeeper = {
+  kind: 'managed';
+  url?: undefined;
+  endpoint: { host: string; port: number };
+};
 export type NodeAddress = { name: string; host: string; port: number };
 /**
  * Whoever may read an airlock at all can read everything in it, so peers that may see different

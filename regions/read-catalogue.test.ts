@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import * as fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { airlockFor, peersNearestFirst } from './catalogue.ts';
 import { CatalogueFile, REGIONS_MAX, readCatalogue } from './read-catalogue.ts';
 import { formatComplaint } from './yaml-complaint.ts';
@@ -230,6 +230,97 @@ test('a region may say where its keeper answers, at an address of its own', () =
     'regions.eu.keeper.url: "127.0.0.1:7101" is taken by edge-us',
   );
   expect(complaints(text('eu.example')).join()).toContain('is not http:// or https://');
+});
+
+describe('a region whose primary others move', () => {
+  const text = (keeper: string) =>
+    SAMPLE.replace(EU_SHORT, `${EU_SHORT}    keeper: { ${keeper} }\n`);
+  const keeperIn = (keeper: string) => {
+    const reading = readCatalogue(text(keeper), 'regions.yaml');
+    if (!('catalogue' in reading))
+      throw new Error(reading.complaints.map(formatComplaint).join('\n'));
+    return reading.catalogue.regions.get('eu')?.keeper;
+  };
+
+  test('says where its Patronis answer, or which name the managed service moves', () => {
+    const members = '[http://10.0.0.1:8008/, HTTPS://PG2.example]';
+    expect(keeperIn(`kind: patroni, members: ${members}`)).toEqual({
+      kind: 'patroni',
+      members: ['http://10.0.0.1:8008', 'https://pg2.example'],
+    });
+    // The name may be that of a node.
+    const endpoint = '{ host: db.eu.example, port: 5432 }';
+    expect(keeperIn(`kind: managed, endpoint: ${endpoint}`)).toEqual({
+      kind: 'managed',
+      endpoint: { host: 'db.eu.example', port: 5432 },
+    });
+  });
+
+  test.each([
+    [
+      'kind: patroni',
+      ['16:5  regions.eu.keeper.members: missing: the REST interfaces of the Patroni members'],
+    ],
+    [
+      'kind: managed',
+      ['16:5  regions.eu.keeper.endpoint: missing: the name that leads to the primary'],
+    ],
+    [
+      'kind: pacemaker',
+      ['16:21  regions.eu.keeper.kind: "pacemaker" is not one of patroni, managed'],
+    ],
+    [
+      'members: [http://a:8008]',
+      [
+        '16:5  regions.eu.keeper.url: missing: where the keeper answers',
+        '16:15  regions.eu.keeper.members: needs kind: patroni',
+      ],
+    ],
+    [
+      'kind: patroni, members: [http://a:8008], url: http://b:1',
+      ['16:56  regions.eu.keeper.url: belongs to a keeper without kind'],
+    ],
+    [
+      'kind: patroni, members: [a:8008]',
+      [
+        '16:40  regions.eu.keeper.members[0]: "a:8008" is not http:// or https:// with a host and no path',
+      ],
+    ],
+    [
+      'kind: patroni, members: [http://a:8008/cluster]',
+      [
+        '16:40  regions.eu.keeper.members[0]: "http://a:8008/cluster" is not http:// or https:// with a host and no path',
+      ],
+    ],
+    [
+      'kind: patroni, members: [http://u:p@a:8008]',
+      [
+        '16:40  regions.eu.keeper.members[0]: is not an origin: leave user name and password out of it',
+      ],
+    ],
+    [
+      'kind: patroni, members: [http://a:8008, http://A:8008]',
+      ['16:55  regions.eu.keeper.members[1]: "a:8008" is taken by a Patroni of eu'],
+    ],
+    [
+      'kind: patroni, members: []',
+      ['16:39  regions.eu.keeper.members: is empty: name at least one'],
+    ],
+    [
+      'kind: managed, endpoint: { host: "h:5432", port: 0 }',
+      [
+        '16:48  regions.eu.keeper.endpoint.host: "h:5432" is not a host name or an address',
+        '16:64  regions.eu.keeper.endpoint.port: the number 0 is less than 1',
+      ],
+    ],
+    [
+      'kind: managed, endpoint: { host: h, port: 5432 }, member: [a]',
+      ['16:65  regions.eu.keeper.member: no such key; did you mean "members"?'],
+    ],
+  ])('%s is refused', (keeper, expected) => {
+    const found = complaints(text(keeper)).map((one) => one.replace(/^regions.yaml:/, ''));
+    expect(found).toEqual(expected);
+  });
 });
 
 test("the storefront's catalogue has three regions, and asia is nearer to us than to eu", () => {

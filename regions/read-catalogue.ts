@@ -5,7 +5,7 @@
  * answers at these addresses is seen later, never read.
  */
 import * as z from 'zod';
-import type { Airlock, Catalogue, Region, RegionId } from './catalogue.ts';
+import type { Airlock, Catalogue, Keeper, Region, RegionId } from './catalogue.ts';
 import { type Complaint, complaintAt, type Path, quote, type Source } from './yaml-complaint.ts';
 import { readYaml } from './yaml-file.ts';
 import { nearest } from './yaml-suggestion.ts';
@@ -30,13 +30,16 @@ const name = z
   .regex(NODE_NAME, 'is not a name: a lower-case letter, then up to 31 letters, digits or hyphens')
   .describe('A name that no other edge or node has, such as eu-a.');
 
+const host = z
+  .string()
+  .regex(HOST, 'is not a host name or an address')
+  .describe('Host name or IP address, without the port.');
+const port = z.int().min(1).max(65_535).describe('The port that Postgres listens on.');
+
 const node = z.strictObject({
   name,
-  host: z
-    .string()
-    .regex(HOST, 'is not a host name or an address')
-    .describe('Host name or IP address, without the port.'),
-  port: z.int().min(1).max(65_535).describe('The port that Postgres listens on.'),
+  host,
+  port,
 });
 
 const edge = z.strictObject({
@@ -56,12 +59,49 @@ const edge = z.strictObject({
     ),
 });
 
-const keeper = z.strictObject({
-  url: z
-    .string()
-    .max(300)
-    .describe('Where it answers: http:// or https://, host and port, no path.'),
-});
+/** Etcd and Patroni grow slow beyond a handful. */
+const PATRONI_MEMBERS_MAX = 16;
+
+/** What each kind of keeper needs; our own complaints about it are made by hand. */
+const KEEPER_NEEDS = {
+  own: { key: 'url', what: 'where the keeper answers' },
+  patroni: { key: 'members', what: 'the REST interfaces of the Patroni members' },
+  managed: { key: 'endpoint', what: 'the name that leads to the primary' },
+} as const;
+
+const keeper = z
+  .strictObject({
+    kind: z
+      .enum(['patroni', 'managed'])
+      .optional()
+      .describe(
+        'patroni: Patroni moves the primary. managed: a managed service does. Default: the keeper that comes with Domicile.',
+      ),
+    url: z
+      .string()
+      .max(300)
+      .optional()
+      .describe("Where Domicile's keeper answers: http:// or https://, host and port, no path."),
+    members: z
+      .array(z.string().max(300))
+      .min(1)
+      .max(PATRONI_MEMBERS_MAX)
+      .optional()
+      .describe(
+        "Where Patroni's REST interfaces answer: http:// or https://, host and port, no path. Patroni calls its members what the nodes are called here.",
+      ),
+    endpoint: z
+      .strictObject({ host, port })
+      .optional()
+      .describe('The name that the managed service lets lead to the primary.'),
+  })
+  .meta({
+    oneOf: [
+      { required: ['url'] },
+      { required: ['kind', 'members'] },
+      { required: ['kind', 'endpoint'] },
+    ],
+  });
 
 const airlockWithPeers = node.extend({
   for: z
@@ -100,7 +140,7 @@ const region = z
     keeper: keeper
       .optional()
       .describe(
-        'The process that watches the nodes and promotes a replica when the primary is gone. Without it a person does.',
+        'Who watches the nodes and promotes a replica when the primary is gone. Without it a person does.',
       ),
   })
   .meta({
@@ -175,10 +215,18 @@ function catalogue({ regions, distances = [] }: CatalogueFile): Catalogue {
           peers: serves ?? ids.filter((peer) => peer !== id),
         }),
       ),
-      ...(keeper !== undefined && { keeper: { url: originOf(keeper.url) ?? keeper.url } }),
+      ...(keeper !== undefined && { keeper: keeperOf(keeper) }),
     });
   }
   return { regions: found, distances };
+}
+
+type KeeperFile = z.infer<typeof keeper>;
+
+function keeperOf({ kind, url = '', members = [], endpoint }: KeeperFile): Keeper {
+  if (kind === 'patroni') return { kind, members: members.map((one) => originOf(one) ?? one) };
+  if (kind === 'managed' && endpoint !== undefined) return { kind, endpoint };
+  return { url: originOf(url) ?? url };
 }
 
 type RegionFile = CatalogueFile['regions'][string];
@@ -233,10 +281,21 @@ function judge(file: CatalogueFile, source: Source): Complaint[] {
       }
     });
     if (keeper !== undefined) {
-      const path = ['regions', id, 'keeper', 'url'];
-      const origin = originOf(keeper.url);
-      if (origin === undefined) say(path, notAnOrigin(keeper.url));
-      else unique(addresses, hostPort(new URL(origin)), `the keeper of ${id}`, path);
+      complaints.push(...judgeKeeper(id, keeper, source));
+      const { kind, url, members = [] } = keeper;
+      const asked: [Path, string, string][] =
+        kind === undefined && url !== undefined ? [[['url'], url, `the keeper of ${id}`]] : [];
+      if (kind === 'patroni') {
+        members.forEach((member, nth) => {
+          asked.push([['members', nth], member, `a Patroni of ${id}`]);
+        });
+      }
+      for (const [at, url, by] of asked) {
+        const path = ['regions', id, 'keeper', ...at];
+        const origin = originOf(url);
+        if (origin === undefined) say(path, notAnOrigin(url));
+        else unique(addresses, hostPort(new URL(origin)), by, path);
+      }
     }
     const servers: [Path, z.infer<typeof node>][] = nodes.map((server, index) => [
       ['regions', id, 'nodes', index],
@@ -272,6 +331,21 @@ function judge(file: CatalogueFile, source: Source): Complaint[] {
       }
     }
   });
+  return complaints;
+}
+
+/** Each kind has one key of its own, and no other's. */
+function judgeKeeper(id: RegionId, written: KeeperFile, source: Source): Complaint[] {
+  const complaints: Complaint[] = [];
+  const path = ['regions', id, 'keeper'];
+  for (const [kind, { key, what }] of Object.entries(KEEPER_NEEDS)) {
+    const isMeant = kind === (written.kind ?? 'own');
+    const isThere = written[key] !== undefined;
+    if (isMeant === isThere) continue;
+    const stray = kind === 'own' ? 'belongs to a keeper without kind' : `needs kind: ${kind}`;
+    const message = isMeant ? `missing: ${what}` : stray;
+    complaints.push(complaintAt(source, [...path, key], { message, at: 'key' }));
+  }
   return complaints;
 }
 

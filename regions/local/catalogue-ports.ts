@@ -22,10 +22,10 @@ export function edgePorts(catalogue: Catalogue): PortUse[] {
   );
 }
 
-/** The ports of the keepers. */
+/** The ports of the keepers that come with Domicile; others are not ours to start. */
 export function keeperPorts(catalogue: Catalogue): PortUse[] {
   return [...catalogue.regions.values()].flatMap(({ id, keeper }) =>
-    keeper === undefined ? [] : [useOf(keeper.url, `keeper of ${id}`, `regions.${id}.keeper`)],
+    keeper?.url === undefined ? [] : [useOf(keeper.url, `keeper of ${id}`, `regions.${id}.keeper`)],
   );
 }
 
@@ -52,7 +52,9 @@ export function withPorts(catalogue: Catalogue, ports: readonly number[]): Catal
     airlocks: region.airlocks.map((airlock) => ({ ...airlock, port: next() })),
     // A public address leads to the world that did not move.
     edges: region.edges.map(({ name, url }) => ({ name, url: onPort(url, next()) })),
-    ...(region.keeper !== undefined && { keeper: { url: onPort(region.keeper.url, next()) } }),
+    ...(region.keeper?.url !== undefined && {
+      keeper: { url: onPort(region.keeper.url, next()) },
+    }),
   });
   const regions = new Map([...catalogue.regions].map(([id, region]) => [id, moved(region)]));
   return { ...catalogue, regions };
