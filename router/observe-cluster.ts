@@ -469,8 +469,8 @@ async function subscriptions(sql: Sql): Promise<Thing[]> {
       s.subpublications as publications, s.subslotname::text as slot,
       concat_ws(', ',
         case when s.subenabled then 'enabled' else 'disabled' end,
-        case when s.subfailover then 'failover' end,
-        'origin ' || s.suborigin, 'synchronous_commit ' || s.subsynccommit,
+        case when (to_jsonb(s) ->> 'subfailover')::boolean then 'failover' end,
+        'origin ' || (to_jsonb(s) ->> 'suborigin'), 'synchronous_commit ' || s.subsynccommit,
         case when s.subbinary then 'binary' end,
         case when s.subtwophasestate <> 'd' then 'two-phase' end,
         case when s.subdisableonerr then 'disabled on error' end,
@@ -494,12 +494,15 @@ export async function slots(
 ): Promise<Thing[]> {
   const rows = await sql<{ name: string; type: string; definition: string; worker: boolean }[]>`
     select slot_name::text as name, slot_type as type,
-      concat_ws(', ', concat_ws(' ', slot_type, plugin), case when failover then 'failover' end,
-        case when wal_status = 'lost' or conflicting then 'lost' end,
+      concat_ws(', ', concat_ws(' ', slot_type, plugin),
+        case when (to_jsonb(r) ->> 'failover')::boolean then 'failover' end,
+        case when wal_status = 'lost' or (to_jsonb(r) ->> 'conflicting')::boolean then 'lost' end,
         case when database <> current_database() then 'in database ' || database end) as definition,
       -- A table's first copy uses a slot for as long as it takes.
       active and slot_name ~ '^pg_[0-9]+_sync_[0-9]+_[0-9]+$' as worker
-    from pg_replication_slots where not temporary and not (synced and pg_is_in_recovery())`;
+    from pg_replication_slots r
+    where not temporary
+      and not (coalesce((to_jsonb(r) ->> 'synced')::boolean, false) and pg_is_in_recovery())`;
   return rows
     .filter(({ name, type, worker }) => !worker && !(type === 'physical' && replicaSlots.has(name)))
     .map(({ name, definition }) => ({ kind: 'slot', name, replica, definition }));
