@@ -15,6 +15,7 @@ import { auditCommand, verifyCommand } from './audit-command.ts';
 import { settingsHelp } from './config.ts';
 import { down } from './down-command.ts';
 import { startEdge } from './edge-command.ts';
+import { followedHistory, followedStatus, followedSwitchover } from './followed-region-command.ts';
 import { startKeeper } from './keeper-command.ts';
 import { refillCommand, statusCommand } from './mirrors-command.ts';
 import { applyCommand, planCommand } from './plan-command.ts';
@@ -280,6 +281,14 @@ mirrors
     answer(await refillCommand(asked), options.json);
   });
 
+/** For a region whose primary is moved by others than the keeper of a local world. */
+const regionsFile = [
+  '--regions <file>',
+  'the regions file of a region under Patroni or a managed service (default: ask the local world)',
+] as const;
+/** What it takes to look at such a region from here. */
+const fromHere = () => ({ environment: process.env, now: () => performance.now() });
+
 const region = program
   .command('region')
   .description('what keeps one region alive, such as: domicile region eu status')
@@ -296,9 +305,15 @@ region
   .description('say who is the primary and who may follow it: status 0 well, 1 not')
   .argument('<region>', 'such as eu')
   .option(...root)
+  .option(...regionsFile)
   .option(...json)
   .action(async (region, options) =>
-    answer(await regionStatus({ ...options, region }), options.json),
+    answer(
+      options.regions === undefined
+        ? await regionStatus({ ...options, region })
+        : await followedStatus({ ...options, region, ...fromHere() }),
+      options.json,
+    ),
   );
 
 region
@@ -307,9 +322,15 @@ region
   .argument('<region>', 'such as eu')
   .option('--count <number>', 'how many of the last decisions', '20')
   .option(...root)
+  .option(...regionsFile)
   .option(...json)
   .action(async (region, options) =>
-    answer(await regionHistory({ ...options, region }), options.json),
+    answer(
+      options.regions === undefined
+        ? await regionHistory({ ...options, region })
+        : await followedHistory({ ...options, region, ...fromHere() }),
+      options.json,
+    ),
   );
 
 region
@@ -319,10 +340,16 @@ region
   .option('--to <node>', 'which standby (default: one that commits wait for)')
   .option('--by <name>', 'who asks for it, for the record (default: who you are here)')
   .option(...root)
+  .option(...regionsFile)
   .option(...json)
   .action(async (region, options) => {
     const by = options.by ?? operatorName();
-    answer(await regionSwitchover({ ...options, region, by }), options.json);
+    answer(
+      options.regions === undefined
+        ? await regionSwitchover({ ...options, region, by })
+        : await followedSwitchover({ ...options, region, ...fromHere() }),
+      options.json,
+    );
   });
 
 region

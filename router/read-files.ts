@@ -41,7 +41,7 @@ export function besideApp(
 }
 
 export async function readFiles({ policy, regions }: AppFiles): Promise<FilesReading> {
-  const [policyText, regionsText] = await Promise.all([text(policy), text(regions)]);
+  const [policyText, regionsText] = await Promise.all([readText(policy), readText(regions)]);
   const complaints = [policyText, regionsText].flatMap((read) =>
     'complaint' in read ? [read.complaint] : [],
   );
@@ -74,7 +74,7 @@ export async function readPolicyFile(
   path: string,
   catalogue: Catalogue,
 ): Promise<{ policy: Policy; text: string } | { complaints: readonly string[] }> {
-  const file = await text(path);
+  const file = await readText(path);
   if ('complaint' in file) return { complaints: [file.complaint] };
   const read = readPolicy(file.text, shown(path), catalogue);
   if ('complaints' in read) return { complaints: read.complaints.map(formatComplaint) };
@@ -82,7 +82,7 @@ export async function readPolicyFile(
 }
 
 /** The file's text, or one line on why there is none. */
-async function text(path: string): Promise<{ text: string } | { complaint: string }> {
+export async function readText(path: string): Promise<{ text: string } | { complaint: string }> {
   try {
     return { text: await readFile(path, 'utf8') };
   } catch (error) {

@@ -94,7 +94,7 @@ async function ask<T>({ region, root }: Asked, path: string, body?: object): Pro
     const known = [...operator.catalogue.regions.keys()].join(', ');
     return { complaint: `no region "${region}"; there are ${known}` };
   }
-  if (found.keeper === undefined) return { complaint: `nobody keeps ${region}` };
+  if (found.keeper?.url === undefined) return { complaint: `no keeper of ours keeps ${region}` };
   try {
     const response = await fetch(`${found.keeper.url}${path}`, {
       signal: AbortSignal.timeout(body === undefined ? QUESTION_MS_MAX : ORDER_MS_MAX),

@@ -159,7 +159,7 @@ export async function startWorld(options: WorldOptions): Promise<World> {
       keepers.set(region, await startOneKeeper(seen, running, machine, region, sees));
     };
     const kept = [...catalogue.regions.values()].filter(
-      ({ keeper }) => options.keepers === true && keeper !== undefined,
+      ({ keeper }) => options.keepers === true && keeper?.url !== undefined,
     );
     if (kept.length > 0) machine = await serveMachine(catalogue, running, report);
     await Promise.all([

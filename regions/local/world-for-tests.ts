@@ -90,7 +90,7 @@ export async function makeTestWorld(ids: readonly string[] = ['us']): Promise<Te
 
 /** Runs statements as superuser on a node, in a connection that ends with them. */
 export async function ask<T>(
-  clusters: LocalClusters,
+  clusters: Pick<LocalClusters, 'superuser'>,
   node: string,
   use: (sql: Sql) => Promise<T>,
   timeoutMs = 20_000,

@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ask } from '../../regions/local/world-for-tests.ts';
+import { followedHistory, followedStatus, followedSwitchover } from '../followed-region-command.ts';
+import { edgePassword } from '../password-names.ts';
 import { callUrl, eventually } from '../world-for-tests.ts';
 import { PatroniSteward } from './patroni.ts';
 import {
@@ -14,6 +16,7 @@ import {
 } from './patroni-for-tests.ts';
 import {
   DATABASE,
+  password,
   routerEndpoint,
   serveNotesOn,
   type TestRegion,
@@ -25,7 +28,7 @@ const NODES = ['eu-a', 'eu-b', 'eu-c'];
 /** The least that Patroni's documentation allows; a dead leader keeps its lock for so long. */
 const TTL_S = 20;
 /** The lock, a turn of the new leader and its standby's, on a machine that may be busy. */
-const FAILOVER_MS_MAX = 45_000;
+const FAILOVER_MS_MAX = 60_000;
 const AUTH = { user: 'operator', password: 'of a test' };
 
 if (found.kind === 'missing') {
@@ -41,8 +44,19 @@ describe.skipIf(found.kind === 'missing')(`a region under a real Patroni${title}
   const user = 'somebody';
   const acknowledged: string[] = [];
 
+  const follow = (auth: typeof AUTH): PatroniSteward => {
+    const own = region.catalogue.regions.get('eu');
+    if (own === undefined) throw new Error('there is one region');
+    return new PatroniSteward({
+      region: own,
+      members: patroni.members.map(({ url }) => url),
+      endpoint: (node) => routerEndpoint(own, node),
+      auth,
+      now: () => performance.now(),
+    });
+  };
   const storedAt = (node: string) =>
-    ask({ superuser: (one: string) => patroni.superuser(one, DATABASE) } as never, node, (sql) =>
+    ask({ superuser: (one) => patroni.superuser(one, DATABASE) }, node, (sql) =>
       sql<{ id: string }[]>`select id from app.notes`.then((rows) => rows.map(({ id }) => id)),
     );
   const lostAt = async (node: string) => {
@@ -89,23 +103,15 @@ describe.skipIf(found.kind === 'missing')(`a region under a real Patroni${title}
     region = await serveNotesOn(folder, nodes, patroni.superuser, {
       primary: leader?.name ?? '',
       replicationRole: REPLICATION_ROLE,
+      keeper: { kind: 'patroni', members: patroni.members.map(({ url }) => url) },
     });
-    const own = region.catalogue.regions.get('eu');
-    if (own === undefined) throw new Error('the region is there');
-    steward = new PatroniSteward({
-      region: own,
-      members: patroni.members.map(({ url }) => url),
-      endpoint: (name) =>
-        routerEndpoint(own.nodes.find((one) => one.name === name) ?? { name, host: '', port: 0 }),
-      auth: AUTH,
-      now: () => performance.now(),
-    });
+    steward = follow(AUTH);
     const made = { id: user, name: 'Somebody', country: 'DE' };
     await eventually('the edge takes people in', async () => {
       const { status } = await callUrl(region.edgeUrl, 'POST', '/users', { body: made });
       return status === 201;
     });
-  }, 90_000);
+  }, 150_000);
   afterAll(async () => {
     await region?.edge.stop();
     await steward?.close();
@@ -127,6 +133,29 @@ describe.skipIf(found.kind === 'missing')(`a region under a real Patroni${title}
     expect(await steward.complaints()).toEqual({ ok: [] });
   });
 
+  test('an operator is told the same, and why where it is not well', async () => {
+    const asked = {
+      region: 'eu',
+      regions: region.regionsFile,
+      environment: {
+        DOMICILE_DATABASE_PASSWORD: password(edgePassword('eu')),
+        DOMICILE_PATRONI_USER: AUTH.user,
+        DOMICILE_PATRONI_PASSWORD: AUTH.password,
+      },
+      now: () => performance.now(),
+    };
+    const { lines, exitCode } = await followedStatus(asked);
+    expect(lines[0]).toMatch(/^eu: eu-[abc] is the primary, on timeline 1$/);
+    expect(lines.filter((line) => / replica, timeline 1, at /.test(line))).toHaveLength(2);
+    expect(lines.filter((line) => line.endsWith('; commits wait for it'))).toHaveLength(1);
+    expect(exitCode).toBe(0);
+    const primary = await primaryNow();
+    expect((await followedSwitchover({ ...asked, to: primary })).lines).toEqual([
+      `refused: ${primary} is no replica that answers over SQL. Nothing was changed.`,
+    ]);
+    expect((await followedHistory({ ...asked, count: '5' })).lines).toEqual(['no promotion yet']);
+  });
+
   test('wishes that would lose something, or are not ours to grant, are refused in words', async () => {
     const primary = await primaryNow();
     const behind = await standbyOf('replica');
@@ -139,13 +168,7 @@ describe.skipIf(found.kind === 'missing')(`a region under a real Patroni${title}
       /"refused".*follows timeline 1, not 7/,
     );
     expect(await words(steward.demote(primary))).toMatch(/"refused".*Patroni demotes/);
-    const stranger = new PatroniSteward({
-      region: region.catalogue.regions.get('eu') as never,
-      members: patroni.members.map(({ url }) => url),
-      endpoint: (node) => patroni.superuser(node, DATABASE),
-      auth: { ...AUTH, password: 'guessed' },
-      now: () => performance.now(),
-    });
+    const stranger = follow({ ...AUTH, password: 'guessed' });
     expect(await words(stranger.promote(next, { timeline: 1 }))).toMatch(
       /"refused".*Patroni refuses to promote eu-.: 40[13]/,
     );
@@ -214,9 +237,9 @@ describe.skipIf(found.kind === 'missing')(`a region under a real Patroni${title}
     await patroni.start(killed);
     expect(await steward.follow(killed, view.primary ?? '')).toEqual({ kind: 'done' });
     await calm(3);
-  }, 90_000);
+  }, 150_000);
 
-  test('without any Patroni nothing is believed and nothing is asked for', async () => {
+  test('without any Patroni nothing is believed and nothing is asked for; the edge needs none', async () => {
     const { nodes } = await steward.observe();
     const next = await standbyOf('sync_standby');
     for (const name of NODES) patroni.killPatroni(name, 'SIGSTOP');
@@ -226,6 +249,8 @@ describe.skipIf(found.kind === 'missing')(`a region under a real Patroni${title}
       expect(view.doubt).toContain('no answer within');
       expect(view.nodes.map(({ kind }) => kind)).toEqual(nodes.map(() => 'seen'));
       expect(await steward.promote(next, { timeline: 3 })).toMatchObject({ kind: 'refused' });
+      const written = await callUrl(region.edgeUrl, 'POST', `/users/${user}/notes/unminded`);
+      expect(written.status).toBe(201);
     } finally {
       for (const name of NODES) patroni.killPatroni(name, 'SIGCONT');
     }

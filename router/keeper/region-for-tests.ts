@@ -8,7 +8,13 @@
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Catalogue, type NodeAddress, slotName } from '../../regions/catalogue.ts';
+import {
+  type Catalogue,
+  type Keeper,
+  type NodeAddress,
+  type Region,
+  slotName,
+} from '../../regions/catalogue.ts';
 import { type LocalChild, startChild } from '../../regions/local/child-process.ts';
 import { freePorts } from '../../regions/local/ports.ts';
 import { SUPERUSER } from '../../regions/local/postgres-settings.ts';
@@ -29,25 +35,30 @@ const SCHEMA = at('../../regions/schema');
 export const DATABASE = 'app';
 export const password = (name: string) => `password of ${name}`;
 
-export type TestRegion = { catalogue: Catalogue; edgeUrl: string; edge: LocalChild };
+export type TestRegion = {
+  catalogue: Catalogue;
+  /** The regions file that the edge reads. */
+  regionsFile: string;
+  edgeUrl: string;
+  edge: LocalChild;
+};
 
 /** The login with which the edges of this region look at their nodes. */
-export function routerEndpoint({ name, host, port }: NodeAddress): Endpoint {
-  return {
-    name,
-    host,
-    port,
-    database: DATABASE,
-    user: LOGINS.router,
-    password: password(edgePassword('eu')),
-  };
+export function routerEndpoint({ nodes, database }: Region, node: string): Endpoint {
+  const found = nodes.find(({ name }) => name === node);
+  if (found === undefined) throw new RangeError(`no node ${node}`);
+  return { ...found, database, user: LOGINS.router, password: password(edgePassword('eu')) };
 }
 
 export async function serveNotesOn(
   folder: string,
   nodes: readonly NodeAddress[],
   superuser: (node: string, database?: string) => Endpoint,
-  { primary, replicationRole }: { primary: string; replicationRole: string },
+  {
+    primary,
+    replicationRole,
+    keeper,
+  }: { primary: string; replicationRole: string; keeper: Keeper },
 ): Promise<TestRegion> {
   const [port = 0, nobody = 0] = await freePorts(2);
   const edgeUrl = `http://127.0.0.1:${port}`;
@@ -63,17 +74,14 @@ export async function serveNotesOn(
           nodes,
           // Nobody reads what leaves, and an edge never asks.
           airlocks: [],
+          keeper,
         },
       ],
     ]),
     distances: [],
   };
-  await ask({ superuser } as never, primary, (sql) => sql`create database app`);
-  await ask(
-    { superuser: (node: string) => superuser(node, DATABASE) } as never,
-    primary,
-    makeUpForOldServer,
-  );
+  await ask({ superuser }, primary, (sql) => sql`create database app`);
+  await ask({ superuser: (node) => superuser(node, DATABASE) }, primary, makeUpForOldServer);
   const read = readPolicyText(NOTES_POLICY, 'residency.yaml', catalogue);
   if ('complaints' in read) throw new Error(read.complaints.join('\n'));
   const names = (await readdir(SCHEMA)).filter((name) => /^\d/.test(name)).sort();
@@ -136,7 +144,7 @@ export async function serveNotesOn(
     stopLimitMs: 5_000,
     onExit: () => {},
   });
-  return { catalogue, edgeUrl, edge };
+  return { catalogue, regionsFile: files.regions, edgeUrl, edge };
 }
 
 /**
