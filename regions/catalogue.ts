@@ -27,6 +27,8 @@ export type Region = {
   airlocks: readonly Airlock[];
   /** Who watches the nodes and promotes one of them; undefined where nobody does. */
   keeper?: Keeper;
+  /** Where base backups and archived log are kept; undefined: where the installation has its data. */
+  backup?: BackupPlace;
 };
 
 export type EdgeAddress = {
@@ -46,6 +48,8 @@ export type ManagedKeeper = {
   url?: undefined;
   endpoint: { host: string; port: number };
 };
+/** A folder inside the region, which no other region's backups share. */
+export type BackupPlace = { folder: string };
 export type NodeAddress = { name: string; host: string; port: number };
 /**
  * Whoever may read an airlock at all can read everything in it, so peers that may see different

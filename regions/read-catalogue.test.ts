@@ -218,6 +218,31 @@ test('clients may be sent to another address than edges, one that several edges 
   expect(complaints(text('https://u:p@us.example')).join()).not.toContain('u:p');
 });
 
+test('a region may say where its backups are kept, and no other region keeps any there', () => {
+  const US = '    title: Virginia\n';
+  const withPlaces = (us: string, eu: string) =>
+    SAMPLE.replace(EU_SHORT, `${EU_SHORT}    backup: { folder: "${eu}" }\n`).replace(
+      US,
+      `${US}    backup: { folder: "${us}" }\n`,
+    );
+  const read = readCatalogue(withPlaces('/srv/us/', '/srv/us-2/../eu'), 'f');
+  if (!('catalogue' in read)) throw new Error(JSON.stringify(read));
+  expect(read.catalogue.regions.get('eu')?.backup).toEqual({ folder: '/srv/eu' });
+  expect(read.catalogue.regions.get('us')?.backup).toEqual({ folder: '/srv/us/' });
+  const at = 'regions.eu.backup.folder: ';
+  for (const [us, eu, complaint] of [
+    ['/srv/b', '/srv/./b/', 'the backups of us are kept there already'],
+    ['/srv/b', '/srv/b/eu', 'lies in the place of the backups of us'],
+    ['/srv/b/us', '/srv/b', 'the backups of us lie in it'],
+    ['/srv/b', 'backups', '"backups" is not an absolute path'],
+  ] as const) {
+    const [said, ...more] = complaints(withPlaces(us, eu));
+    expect(said).toContain(at + complaint);
+    expect(said).toMatch(/^regions\.yaml:\d+:\d+ /);
+    expect(more).toEqual([]);
+  }
+});
+
 test('a region may say where its keeper answers, at an address of its own', () => {
   const text = (url: string) =>
     SAMPLE.replace(EU_SHORT, `${EU_SHORT}    keeper: { url: "${url}" }\n`);

@@ -4,6 +4,7 @@
  * Names and addresses must be unique, every distance known, every URL an origin. Whether anybody
  * answers at these addresses is seen later, never read.
  */
+import { posix } from 'node:path';
 import * as z from 'zod';
 import type { Airlock, Catalogue, Keeper, Region, RegionId } from './catalogue.ts';
 import { type Complaint, complaintAt, type Path, quote, type Source } from './yaml-complaint.ts';
@@ -103,6 +104,16 @@ const keeper = z
     ],
   });
 
+const backup = z.strictObject({
+  folder: z
+    .string()
+    .min(2)
+    .max(500)
+    .describe(
+      'An absolute path on storage that stands in this region. No other region may use it, or a folder in it.',
+    ),
+});
+
 const airlockWithPeers = node.extend({
   for: z
     .array(z.string())
@@ -141,6 +152,11 @@ const region = z
       .optional()
       .describe(
         'Who watches the nodes and promotes a replica when the primary is gone. Without it a person does.',
+      ),
+    backup: backup
+      .optional()
+      .describe(
+        'Where base backups and the archived log of this region are kept. Default: below the data of the local world.',
       ),
   })
   .meta({
@@ -196,7 +212,7 @@ function catalogue({ regions, distances = [] }: CatalogueFile): Catalogue {
   const found = new Map<RegionId, Region>();
   const ids = Object.keys(regions);
   for (const [id, written] of Object.entries(regions)) {
-    const { title, database, edges, nodes, keeper } = written;
+    const { title, database, edges, nodes, keeper, backup } = written;
     found.set(id, {
       id,
       title,
@@ -216,6 +232,7 @@ function catalogue({ regions, distances = [] }: CatalogueFile): Catalogue {
         }),
       ),
       ...(keeper !== undefined && { keeper: keeperOf(keeper) }),
+      ...(backup !== undefined && { backup: { folder: posix.normalize(backup.folder) } }),
     });
   }
   return { regions: found, distances };
@@ -311,6 +328,8 @@ function judge(file: CatalogueFile, source: Source): Complaint[] {
     complaints.push(...judgePeers(id, written, ids, source));
   }
 
+  complaints.push(...judgeBackups(file, source));
+
   const measured = new Set<string>();
   (file.distances ?? []).forEach(({ between }, index) => {
     const path = ['distances', index, 'between'];
@@ -345,6 +364,31 @@ function judgeKeeper(id: RegionId, written: KeeperFile, source: Source): Complai
     const stray = kind === 'own' ? 'belongs to a keeper without kind' : `needs kind: ${kind}`;
     const message = isMeant ? `missing: ${what}` : stray;
     complaints.push(complaintAt(source, [...path, key], { message, at: 'key' }));
+  }
+  return complaints;
+}
+
+/** A place for the backups of two regions would be outside of one of them. */
+function judgeBackups(file: CatalogueFile, source: Source): Complaint[] {
+  const complaints: Complaint[] = [];
+  const taken: { id: RegionId; folder: string }[] = [];
+  for (const [id, { backup: written }] of Object.entries(file.regions)) {
+    if (written === undefined) continue;
+    const path = ['regions', id, 'backup', 'folder'];
+    const say = (message: string) => complaints.push(complaintAt(source, path, { message }));
+    if (!posix.isAbsolute(written.folder)) {
+      say(`${quote(written.folder)} is not an absolute path`);
+      continue;
+    }
+    const folder = `${posix.normalize(written.folder).replace(/\/+$/, '')}/`;
+    const other = taken.find(
+      (one) => folder.startsWith(one.folder) || one.folder.startsWith(folder),
+    );
+    if (other === undefined) taken.push({ id, folder });
+    else if (other.folder === folder) say(`the backups of ${other.id} are kept there already`);
+    else if (folder.startsWith(other.folder))
+      say(`lies in the place of the backups of ${other.id}`);
+    else say(`the backups of ${other.id} lie in it`);
   }
   return complaints;
 }

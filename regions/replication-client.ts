@@ -1,8 +1,9 @@
 /**
  * What does a PostgreSQL server hand to somebody who speaks its replication protocol?
  *
- * A client for looking, not for keeping: base backups, the log as bytes, the log as decoded rows,
- * and plain SQL, with any login. The driver speaks none of the streams, and `pg_basebackup` asks in
+ * Base backups, the log as bytes, the log as decoded rows, and plain SQL, with any login. What is
+ * looked at and thrown away is read here; who keeps what comes (`log-stream.ts`, `base-backup.ts`)
+ * takes it part by part through `converse`. The driver speaks none of the streams, and `pg_basebackup` asks in
  * a way that proves nothing (`replication=true`, which `pg_hba` treats apart). Everything is bounded
  * in time and bytes, and what the server refuses is a value with its SQLSTATE.
  */
@@ -22,7 +23,12 @@ const QUEUE_BYTES_MAX = 8 * 1024 * 1024;
 /** `replication=database`, `replication=true`, or an ordinary session. */
 export type SessionKind = 'database' | 'physical' | 'plain';
 
-export type OpenOptions = { as: SessionKind; timeoutMs: number };
+export type OpenOptions = {
+  as: SessionKind;
+  timeoutMs: number;
+  /** As which the server lists the session; by default the audit. */
+  name?: string;
+};
 
 export type Failed = { kind: 'failed'; failure: ReplicationFailure };
 export type ReplicationFailure =
@@ -39,6 +45,9 @@ export type Queried = { kind: 'rows'; rows: readonly TextRow[] } | Failed;
 
 /** Told true, the stream is left: the reader has what it wanted. */
 export type Enough = boolean | undefined;
+
+/** `rows` are those of all result sets before and after the stream, in order. */
+export type Conversed = { kind: 'over'; rows: readonly TextRow[] } | { kind: 'left' } | Failed;
 
 export type StreamLimits = { timeoutMs: number; bytesMax: number };
 export type Streamed =
@@ -89,6 +98,34 @@ export class ReplicationSession {
       const outcome = await this.#answers(rows, () => undefined);
       return typeof outcome === 'object' ? outcome : { kind: 'rows', rows };
     });
+  }
+
+  /**
+   * One statement whose answer may be a stream in both directions. `take` gets one part a time, and
+   * no more is read from the socket while it works. A server that stays silent for longer than the
+   * limit has gone. Resolves with the rows around the stream; after `enough` the session is over.
+   */
+  async converse(
+    statement: string,
+    silenceMs: number,
+    take: (part: Buffer) => Promise<Enough> | Enough,
+  ): Promise<Conversed> {
+    this.#send('Q', cString(statement));
+    const rows: TextRow[] = [];
+    const outcome = await this.#answers(
+      rows,
+      async (part) => ((await take(part)) === true ? 'enough' : undefined),
+      silenceMs,
+    );
+    if (typeof outcome === 'object') return outcome;
+    if (outcome === undefined) return { kind: 'over', rows };
+    this.close();
+    return { kind: 'left' };
+  }
+
+  /** A part of a stream in both directions. */
+  tell(part: Buffer): void {
+    this.#send('d', part);
   }
 
   /** `COPY … TO STDOUT`; the reader gets one row a time. */
@@ -195,13 +232,17 @@ export class ReplicationSession {
   /** Undefined when the server is ready for the next statement. */
   async #answers(
     rows: TextRow[],
-    onData: (part: Buffer) => 'enough' | 'bytes' | undefined,
+    onData: (part: Buffer) => StreamEnd | Promise<StreamEnd>,
+    silenceMs?: number,
   ): Promise<Failed | 'enough' | 'bytes' | undefined> {
     let columns: readonly string[] = [];
     let bothWays = false;
     let refused: Failed | undefined;
     for (;;) {
-      const message = await this.#inbox.next();
+      const message =
+        silenceMs === undefined
+          ? await this.#inbox.next()
+          : await this.#within(silenceMs, () => this.#inbox.next());
       // A server that ends the session says why first.
       if ('failure' in message) return refused ?? message;
       const { type, body } = message;
@@ -210,7 +251,7 @@ export class ReplicationSession {
       else if (type === 'T') columns = columnNames(body);
       else if (type === 'D') rows.push(textRow(columns, body));
       else if (type === 'd') {
-        const over = onData(body);
+        const over = await onData(body);
         if (over !== undefined) return over;
       } else if (type === 'W') bothWays = true;
       // A stream that goes both ways is over once both have said so.
@@ -226,7 +267,7 @@ export class ReplicationSession {
       database,
       ...(this.#options.as === 'database' && { replication: 'database' }),
       ...(this.#options.as === 'physical' && { replication: 'true' }),
-      application_name: 'domicile audit',
+      application_name: this.#options.name ?? 'domicile audit',
       client_encoding: 'UTF8',
     };
     const text = Object.entries(words).map(([name, value]) => `${name}\0${value}\0`);
@@ -289,6 +330,8 @@ export type LogicalStream = LogStream & {
   slot: string;
   options?: Readonly<Record<string, string>>;
 };
+
+type StreamEnd = 'enough' | 'bytes' | undefined;
 
 /** Whether to stop, and how many bytes the reader was given. */
 type Reader = (part: Buffer) => [Enough, number];

@@ -7,13 +7,30 @@
 
 export type TarPiece = { name: string; bytes: Buffer };
 
+/** What a head says of what follows it. */
+export type TarEntry = { name: string; kind: 'file' | 'folder' | 'link'; size: number };
+
 const BLOCK = 512;
+/** The type flags that are not a plain file's. */
+const KINDS: Readonly<Record<number, TarEntry['kind']>> = { 50: 'link', 53: 'folder' };
 
 export class TarFiles {
   #head = Buffer.alloc(0);
   #name = '';
   #left = 0;
   #padding = 0;
+  #over = false;
+  readonly #onEntry: (entry: TarEntry) => void;
+
+  /** `onEntry` hears of each entry before its bytes; also of those that have none. */
+  constructor(onEntry: (entry: TarEntry) => void = () => {}) {
+    this.#onEntry = onEntry;
+  }
+
+  /** Whether the archive came to its end: one that was cut off did not. */
+  get isOver(): boolean {
+    return this.#over;
+  }
 
   /** The pieces of files in these bytes, in order. */
   *push(bytes: Buffer): Generator<TarPiece> {
@@ -41,11 +58,15 @@ export class TarFiles {
 
   #begin(head: Buffer): void {
     // Two blocks of zeros end an archive.
-    if (head[0] === 0) return;
+    if (head[0] === 0) {
+      this.#over = true;
+      return;
+    }
     const prefix = text(head, 345, 155);
     this.#name = prefix === '' ? text(head, 0, 100) : `${prefix}/${text(head, 0, 100)}`;
     this.#left = size(head);
     this.#padding = (BLOCK - (this.#left % BLOCK)) % BLOCK;
+    this.#onEntry({ name: this.#name, kind: KINDS[head[156] ?? 0] ?? 'file', size: this.#left });
   }
 }
 

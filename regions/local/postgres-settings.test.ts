@@ -63,3 +63,16 @@ test('the verifier of a password is the one of RFC 7677', () => {
     'SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=',
   );
 });
+
+test('where a restored node recovers to is told for that recovery alone', () => {
+  const text = [
+    `restore_command = 'cp "/b/%f" "%p"'`,
+    `recovery_target_time = '2026-11-21T20:15:00Z'`,
+    `recovery_target_timeline = '2'`,
+    `primary_conninfo = 'host=a'`,
+    `synchronous_standby_names = '"eu-b"'`,
+  ];
+  const left = (isRestored: boolean) => withoutUpstream(text.join('\n'), isRestored).split('\n');
+  expect(left(true)).toEqual([...text.slice(0, 3), text[4]]);
+  expect(left(false)).toEqual([text[4]]);
+});

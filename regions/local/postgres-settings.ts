@@ -157,14 +157,19 @@ export function namesIn(setting: string): string[] {
 
 /**
  * `postgresql.auto.conf` without what a boot decides anew. Whoever was followed before may have
- * moved to another port, or may follow us by now.
+ * moved to another port, or may follow us by now. Where a restored node was to recover to is for
+ * that recovery alone: as a replica it would stop there for ever.
  */
-export function withoutUpstream(autoConf: string): string {
+export function withoutUpstream(autoConf: string, isRestored = false): string {
+  const gone = isRestored ? UPSTREAM : new RegExp(`${UPSTREAM.source}|${RECOVERY.source}`);
   return autoConf
     .split('\n')
-    .filter((line) => !/^\s*(primary_conninfo|primary_slot_name)\s*=/.test(line))
+    .filter((line) => !gone.test(line))
     .join('\n');
 }
+
+const UPSTREAM = /^\s*(primary_conninfo|primary_slot_name)\s*=/;
+const RECOVERY = /^\s*(restore_command|recovery_target\w*)\s*=/;
 
 function quoted(value: string | number | boolean): string {
   if (typeof value === 'boolean') return value ? 'on' : 'off';

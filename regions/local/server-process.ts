@@ -32,6 +32,8 @@ export type ServerOptions = {
   logFile: string;
   binaries: Binaries;
   user: ProcessUser | undefined;
+  /** Until it takes connections; recovery from a backup takes longer than from a crash. */
+  readyLimitMs?: number;
   /** Called for every end after the start that `stop` did not ask for. */
   onExit(exit: Exit): void;
 };
@@ -75,6 +77,7 @@ export class ServerProcess {
 
   async #spawnAndWait(): Promise<void> {
     const { name, dataDirectory, logFile, binaries, user } = this.#options;
+    const { readyLimitMs = READY_LIMIT_MS } = this.#options;
     if (this.#stopping) throw new CannotStart(`${name} was stopped while it started`);
     const logStart = statSync(logFile, { throwIfNoEntry: false })?.size ?? 0;
     // No pause between the spawn and its listeners: a failure is told once, at the next tick.
@@ -105,7 +108,7 @@ export class ServerProcess {
         const file = await readPostmasterFile(dataDirectory);
         return file?.pid === child.pid && file?.status === 'ready' ? 'ready' : undefined;
       },
-      { timeoutMs: READY_LIMIT_MS },
+      { timeoutMs: readyLimitMs },
     );
     if (outcome === 'ready') {
       started = true;
@@ -115,7 +118,7 @@ export class ServerProcess {
     const said = lastComplaints((await readFile(logFile)).subarray(logStart).toString());
     // Too late is as bad as never: half a start must not linger.
     if (outcome === undefined) await this.stop();
-    const what = outcome === 'ended' ? 'ended at once' : `is not ready after ${READY_LIMIT_MS} ms`;
+    const what = outcome === 'ended' ? 'ended at once' : `is not ready after ${readyLimitMs} ms`;
     throw new CannotStart(
       `Postgres ${name} ${what}${failure === undefined ? '' : ` (${failure.message})`}. ${said}Its log is ${logFile}`,
     );

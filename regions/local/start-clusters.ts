@@ -356,8 +356,10 @@ class Clusters {
     const { durable } = this.#options;
     await this.#write(data, 'postgresql.conf', settingsText({ kind, node, durable, follows }));
     await this.#write(data, 'pg_hba.conf', hbaText(kind));
+    // Until its recovery is over, a restored node is told what to recover from.
+    const isRestored = existsSync(join(data, 'recovery.signal'));
     const changed = await readFile(join(data, 'postgresql.auto.conf'), 'utf8').catch(() => '');
-    await this.#write(data, 'postgresql.auto.conf', withoutUpstream(changed));
+    await this.#write(data, 'postgresql.auto.conf', withoutUpstream(changed, isRestored));
     this.#ending.signal.throwIfAborted();
     await seat.server.start();
   }
@@ -484,7 +486,7 @@ class Clusters {
   }
 
   #standbyPassword(region: string): string {
-    return this.#secrets.password(`${region}.standby`);
+    return this.#secrets.password(standbySecret(region));
   }
 
   #role({ kind, data }: Seat): 'primary' | 'replica' | 'airlock' {
@@ -534,6 +536,11 @@ class Clusters {
 /** The name of a superuser's password: one for a region's private nodes, one for its airlocks. */
 export function superuserSecret(region: string, kind: ClusterKind): string {
   return kind === 'airlock' ? `${region}.airlock.superuser` : `${region}.superuser`;
+}
+
+/** The name of the password that replicas of a region stream with. */
+export function standbySecret(region: string): string {
+  return `${region}.standby`;
 }
 
 function refuseUnusable(catalogue: Catalogue): void {

@@ -8,6 +8,8 @@
  *     <root>/postgres              what the servers themselves read and write: a folder, or a link
  *                                  to one elsewhere when they could not reach it here
  *         clusters/<node>/data     one data directory each, and nothing secret in it
+ *         backups/<region>/        base backups and archived log, unless the catalogue says where
+ *         drills/<region>/data     what a drill has restored, for as long as it takes
  *         passfiles/               passwords that a server needs to reach another one
  */
 import {
@@ -90,12 +92,14 @@ export async function isWorld(root: string): Promise<boolean> {
 
 /** Data directories of a world as it lies there, whoever runs it; empty when it has none. */
 export async function dataDirectories(root: string): Promise<string[]> {
-  const clusters = await realpath(join(root, 'postgres', 'clusters')).catch(() => undefined);
-  if (clusters === undefined) return [];
   const found: string[] = [];
-  for (const node of await readdir(clusters)) {
-    const data = join(clusters, node, 'data');
-    if (await exists(data)) found.push(data);
+  // A drill whose process was killed leaves a server behind as well.
+  for (const kind of ['clusters', 'drills']) {
+    const folder = await realpath(join(root, 'postgres', kind)).catch(() => undefined);
+    for (const name of folder === undefined ? [] : await readdir(folder)) {
+      const data = join(folder ?? '', name, 'data');
+      if (await exists(data)) found.push(data);
+    }
   }
   return found;
 }
