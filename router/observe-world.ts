@@ -13,10 +13,19 @@ import {
   definitionOf,
   objectOf,
 } from '../policies/cluster-state.ts';
-import { type AppSchema, desiredState } from '../policies/desired-state.ts';
+import {
+  type AppSchema,
+  airlocksOf,
+  connectionName,
+  desiredState,
+  subscriptionFrom,
+  subscriptionHome,
+} from '../policies/desired-state.ts';
 import { type Plan, plan, type RecordedVersions } from '../policies/plan.ts';
 import type { Policy } from '../policies/policy.ts';
 import type { Catalogue, RegionId } from '../regions/catalogue.ts';
+import type { LeasePool } from '../regions/postgres.ts';
+import { ARCHIVE_SLOT } from './backup/archive-slot.ts';
 import { connectionsOf } from './feed-connections.ts';
 import {
   normalised,
@@ -25,7 +34,7 @@ import {
   observeCluster,
   slots,
 } from './observe-cluster.ts';
-import { type Operator, OperatorError, Session } from './operator.ts';
+import { type Operator, OperatorError, Session, STATEMENT_MS_MAX } from './operator.ts';
 import { LOGINS } from './region-database.ts';
 
 export type WorldView = {
@@ -55,6 +64,55 @@ export async function differences(
   } finally {
     await session.close();
   }
+}
+
+/** What says how clusters reach each other, which a restored copy by itself cannot have. */
+const BETWEEN_CLUSTERS = /^(slot|subscription) |in subscription /;
+
+/**
+ * The same of one private cluster by itself, somewhere else than its region's nodes: a restored
+ * copy. Nothing outside of it is looked at.
+ * @throws OperatorError when the policy does not fit its tables.
+ */
+export async function differencesOfCopy(
+  pool: LeasePool,
+  region: RegionId,
+  policy: Policy,
+  { catalogue, installed }: Pick<Operator, 'catalogue' | 'installed'>,
+): Promise<Difference[]> {
+  const limits = { timeoutMs: STATEMENT_MS_MAX };
+  const schema = await pool.run(observeAppSchema, limits);
+  const regions = [...catalogue.regions.keys()];
+  // Everybody's tables are alike, and nobody connects to a copy.
+  const connections = new Map(
+    regions.flatMap((id) => [
+      ...airlocksOf(id, catalogue).map(
+        ({ name }) => [connectionName(name, subscriptionHome(name)), ''] as const,
+      ),
+      ...regions.map((peer) => [connectionName(id, subscriptionFrom(peer)), ''] as const),
+    ]),
+  );
+  const desired = desire({
+    policy,
+    catalogue,
+    schemas: new Map(regions.map((id) => [id, schema])),
+    logins: LOGINS,
+    installed,
+    connections,
+  }).get(region);
+  if (desired === undefined) throw new RangeError(`no region ${region}`);
+  const wanted = await normalised(pool, desired);
+  const roles = [...desired.values()].flatMap((thing) =>
+    thing.kind === 'role' ? [thing.name] : [],
+  );
+  const { state } = await pool.run(
+    (sql) =>
+      observeCluster(sql, { kind: 'private', roles: new Set(roles), replicaSlots: new Set() }),
+    limits,
+  );
+  return compareStates(new Map([[region, wanted]]), new Map([[region, state]])).filter(
+    ({ object }) => !BETWEEN_CLUSTERS.test(object),
+  );
 }
 
 /** @throws OperatorError when a cluster cannot be looked at, or the policy does not fit the tables. */
@@ -173,6 +231,7 @@ async function observeOne(
     thing.kind === 'role' ? [thing.name] : [],
   );
   const replicaSlots = new Set((region?.nodes ?? []).map(({ name }) => slotOfNode(name)));
+  if (isPrivate) replicaSlots.add(ARCHIVE_SLOT);
   const [{ state, pending }, ...further] = await Promise.all([
     session.on(cluster, (sql) =>
       observeCluster(sql, {
