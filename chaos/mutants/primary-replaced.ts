@@ -54,7 +54,11 @@ export const PRIMARY_REPLACED: readonly Mutant[] = [
     file: DATABASE,
     find: "    if (!isAlone(says, node, timeline)) throw new NotConfirmed('the keeper says something else');\n",
     replace: '',
-    killer: { kind: 'test', file: FAILOVER, test: 'came afterwards|proves nothing where the record names' },
+    killer: {
+      kind: 'test',
+      file: FAILOVER,
+      test: 'came afterwards|proves nothing where the record names',
+    },
   },
   {
     name: 'alone is not said',
