@@ -7,7 +7,7 @@
  */
 import { chmod, readFile, realpath, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { airlockFor, type RegionId, slotName } from '../regions/catalogue.ts';
+import { airlockFor, type Catalogue, type RegionId, slotName } from '../regions/catalogue.ts';
 import { CannotStart } from '../regions/local/cannot-start.ts';
 import { STANDBY_ROLE, SUPERUSER } from '../regions/local/postgres-settings.ts';
 import { serverUser } from '../regions/local/process-user.ts';
@@ -118,6 +118,14 @@ export async function openLocalWorld(path: string): Promise<LocalWorld> {
     ...LOCAL_ROLES,
   };
   return { operator, files: note.files };
+}
+
+/** The regions as a world was last started with, whether it runs or not; undefined when nothing says. */
+export async function knownCatalogue(root: string): Promise<Catalogue | undefined> {
+  const text = await readFile(join(root, 'run', NOTE), 'utf8').catch(() => undefined);
+  if (text === undefined) return undefined;
+  const reading = readCatalogue((JSON.parse(text) as Note).regions, NOTE);
+  return 'catalogue' in reading ? reading.catalogue : undefined;
 }
 
 async function readNote(path: string, root: string): Promise<Note> {

@@ -12,6 +12,9 @@ import { setFlagsFromString } from 'node:v8';
 import { Command } from 'commander';
 import { CannotStart } from '../regions/local/cannot-start.ts';
 import { auditCommand, verifyCommand } from './audit-command.ts';
+import { BACKUPS_KEPT, backupCommand, backupsCommand } from './backup/backup-command.ts';
+import { drillCommand } from './backup/drill-command.ts';
+import { restoreCommand } from './backup/restore-command.ts';
 import { settingsHelp } from './config.ts';
 import { down } from './down-command.ts';
 import { startEdge } from './edge-command.ts';
@@ -71,6 +74,7 @@ program
   .option('--wan', 'give the links between regions their real latency')
   .option('--record-wire', 'keep what passes between regions below run/wire, for an audit')
   .option('--seed', 'load the app’s sample data through its edges')
+  .option('--no-backups', 'neither archive the log of each region nor take base backups')
   .option('--not-durable', 'faster: data survives crashes of processes, not of the machine')
   .action(async (options) => {
     const ending = askedToEnd();
@@ -81,6 +85,7 @@ program
       by: operatorName(),
       environment: process.env,
       now: () => performance.now(),
+      wallClock: Date.now,
       print,
       ending,
     });
@@ -365,6 +370,64 @@ region
   .action(async (region, node, options) => {
     const by = options.by ?? operatorName();
     answer(await regionPromote({ ...options, region, node, by }), options.json);
+  });
+
+region
+  .command('backup')
+  .description('take a base backup now: status 0 when it can be restored, 1 when not')
+  .argument('<region>', 'such as eu')
+  .option('--keep <count>', 'usable backups to keep, with the log they need', String(BACKUPS_KEPT))
+  .option(...root)
+  .option(...json)
+  .action(async (region, options) => {
+    const asked = { ...options, region, wallClock: Date.now, ending: askedToEnd() };
+    answer(await backupCommand(asked), options.json);
+  });
+
+region
+  .command('backups')
+  .description('say which backups there are, and how far the log is archived')
+  .argument('<region>', 'such as eu')
+  .option(...root)
+  .option(...json)
+  .action(async (region, options) => {
+    answer(await backupsCommand({ ...options, region, wallClock: Date.now }), options.json);
+  });
+
+region
+  .command('drill')
+  .description(
+    'restore the newest backup into an isolated server, check it and remove it: status 0 restorable, 1 findings, 2 could not look',
+  )
+  .argument('<region>', 'such as eu')
+  .option('--backup <id>', 'another backup than the newest one')
+  .option(...root)
+  .option(...json)
+  .action(async (region, options) => {
+    const asked = {
+      ...options,
+      region,
+      wallClock: Date.now,
+      now: () => performance.now(),
+      random: randomBytes,
+      print: options.json === true ? () => {} : print,
+      ending: askedToEnd(),
+    };
+    answer(await drillCommand(asked), options.json);
+  });
+
+region
+  .command('restore')
+  .description('make a data directory that recovers to a moment; starts and replaces nothing')
+  .argument('<region>', 'such as eu')
+  .requiredOption('--to <folder>', 'the data directory to make')
+  .option('--until <time>', 'a moment with its time zone (default: the end of the archive)')
+  .option('--backup <id>', 'another backup than the newest one before that')
+  .option('--from <folder>', 'where the backups lie (default: where the world keeps them)')
+  .option(...root)
+  .option(...json)
+  .action(async (region, options) => {
+    answer(await restoreCommand({ ...options, region }), options.json);
   });
 
 const audit = program

@@ -12,6 +12,9 @@ import type { ChildExit } from '../regions/local/child-process.ts';
 import { besideApp, readFiles } from './read-files.ts';
 import { startWorld, type World } from './world.ts';
 
+/** From one base backup of a region to the next. */
+const BACKUP_EVERY_MS = 24 * 3_600_000;
+
 export type UpOptions = {
   app: string;
   policy?: string;
@@ -25,11 +28,14 @@ export type UpOptions = {
   durable: boolean;
   /** `YYYY-MM-DD`, for policies that are effective from a later day. */
   today: string;
+  /** Without it the log is not archived and no base backups are taken. */
+  backups: boolean;
   /** Who starts the world, for the record of policy versions. */
   by: string;
   environment: Readonly<Record<string, string | undefined>>;
   /** Monotonic milliseconds. */
   now: () => number;
+  wallClock: () => number;
   print: (line: string) => void;
   ending: AbortSignal;
 };
@@ -63,6 +69,7 @@ export async function up(options: UpOptions): Promise<UpOutcome> {
     wan: options.wan === true,
     keepers: true,
     recordWire: options.recordWire === true,
+    ...(options.backups && { backups: { everyMs: BACKUP_EVERY_MS, wallClock: options.wallClock } }),
     environment: options.environment,
     report,
     onExit: (name, exit) => {

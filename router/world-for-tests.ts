@@ -97,6 +97,8 @@ export async function startTestDomicile(
     recordWire?: boolean;
     /** Without them a test promotes by hand. */
     keepers?: boolean;
+    /** Archive the log of each region; base backups are then taken by command. */
+    backups?: boolean;
   } = {},
 ): Promise<TestDomicile> {
   const parent = await mkdtemp(join(tmpdir(), 'domicile-test-'));
@@ -127,6 +129,9 @@ export async function startTestDomicile(
       wan: false,
       keepers: options.keepers === true,
       recordWire: options.recordWire === true,
+      ...(options.backups === true && {
+        backups: { everyMs: undefined, wallClock: Date.now },
+      }),
       environment: {},
       edgeSettings: options.edgeSettings ?? {},
       report: () => {},

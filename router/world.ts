@@ -5,6 +5,7 @@
  * edge process a region. Each edge gets its own region's password and the catalogue as seen from
  * its place, and nothing else.
  */
+import { appendFileSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -14,6 +15,7 @@ import { CannotStart } from '../regions/local/cannot-start.ts';
 import { edgePorts, keeperPorts } from '../regions/local/catalogue-ports.ts';
 import { type ChildExit, type LocalChild, startChild } from '../regions/local/child-process.ts';
 import { type Machine, machineSecret, serveMachine } from '../regions/local/machine-server.ts';
+import { serverUser } from '../regions/local/process-user.ts';
 import {
   type LastPrimary,
   type LocalClusters,
@@ -22,6 +24,9 @@ import {
 } from '../regions/local/start-clusters.ts';
 import { claimRoot } from '../regions/local/world-folder.ts';
 import type { Faults } from '../regions/toxiproxy.ts';
+import { backupPlace } from './backup/archive-folder.ts';
+import { type Archiver, startArchiver } from './backup/archiver.ts';
+import { BACKUPS_KEPT } from './backup/backup-command.ts';
 import { catalogueText } from './catalogue-text.ts';
 import { fileRecordStore } from './keeper/record-store.ts';
 import { awaitSlotsReady } from './keeper/standby-slots.ts';
@@ -53,6 +58,8 @@ export type WorldOptions = {
   innerLinks?: boolean;
   /** Each region that names a keeper gets one. */
   keepers?: boolean;
+  /** The log of each region goes to its archive, and base backups are taken so often, or by command only. */
+  backups?: { everyMs: number | undefined; wallClock: () => number };
   /** What passes between two regions is kept, byte for byte, below the root's `run/wire`. */
   recordWire?: boolean;
   environment: Readonly<Record<string, string | undefined>>;
@@ -102,12 +109,15 @@ export async function startWorld(options: WorldOptions): Promise<World> {
   let recorder: WireRecorder | undefined;
   let machine: Machine | undefined;
   const keepers = new Map<RegionId, LocalChild>();
+  const archivers: Archiver[] = [];
   const stop = async () => {
     // First, or they would replace what is being ended.
     await Promise.all([...keepers.values()].map((keeper) => keeper.stop()));
     await machine?.close();
     await Promise.all(children.map((child) => child.stop()));
     await clusters?.stop();
+    // A primary that shuts down waits until its last log has arrived.
+    await Promise.all(archivers.map((archiver) => archiver.stop()));
     await recorder?.stop();
   };
   try {
@@ -175,6 +185,7 @@ export async function startWorld(options: WorldOptions): Promise<World> {
     if (kept.length > 0) {
       report(`keepers of ${kept.map(({ id }) => id).join(', ')} watch the primaries`);
     }
+    archivers.push(...(await startArchivers(options, root, running)));
     const startEdge = async (name: string) => {
       const region = [...catalogue.regions.values()].find((one) =>
         one.edges.some((edge) => edge.name === name),
@@ -196,6 +207,32 @@ export async function startWorld(options: WorldOptions): Promise<World> {
     await stop();
     throw error;
   }
+}
+
+async function startArchivers(
+  { catalogue, durable, backups, report }: WorldOptions,
+  root: string,
+  clusters: LocalClusters,
+): Promise<Archiver[]> {
+  if (backups === undefined) return [];
+  const regions = [...catalogue.regions.values()];
+  const started = await Promise.all(
+    regions.map(async (region) =>
+      startArchiver({
+        region,
+        path: await backupPlace(root, region),
+        user: serverUser(process.geteuid?.()),
+        login: clusters.standbyRole(region.id),
+        durable,
+        backupEveryMs: backups.everyMs,
+        keep: BACKUPS_KEPT,
+        wallClock: backups.wallClock,
+        report: (step) => appendFileSync(join(root, 'logs', 'backups.log'), `${step}\n`),
+      }),
+    ),
+  );
+  report(`the log of ${[...catalogue.regions.keys()].join(', ')} is archived, each in its region`);
+  return started;
 }
 
 /** What an operator of a running local world works with. */
