@@ -14,11 +14,11 @@ test.each([
 });
 
 test.each([
-  ['', 'is not a level'],
-  ['Session', 'is not a level'],
-  ['latest', 'is not a level'],
-  ['session, strong', 'names more than one level'],
-  ['bounded; max-staleness=2s, strong', 'names more than one level'],
+  ['', 'There is no such level'],
+  ['Session', 'There is no such level'],
+  ['latest', 'There is no such level'],
+  ['session, strong', 'One level at a time'],
+  ['bounded; max-staleness=2s, strong', 'One level at a time'],
   ['strong; max-staleness=2s', '"strong" takes no parameter'],
   ['session;', '"session" takes no parameter'],
   ['bounded', '"bounded" needs max-staleness, such as 2s'],

@@ -40,12 +40,12 @@ const COMMON = new Map<string, Level>([
 export function readLevel(text: string): LevelReading {
   const common = COMMON.get(text);
   if (common !== undefined) return { kind: 'level', level: common };
-  if (text.includes(',')) return complaint('names more than one level');
+  if (text.includes(',')) return complaint('One level at a time');
   const [word = '', ...parameters] = text.split(';').map((part) => part.trim());
   const plain = COMMON.get(word);
   if (plain === undefined && word !== 'bounded') {
     // What was sent is not repeated: it may be anything.
-    return complaint('is not a level');
+    return complaint('There is no such level');
   }
   if (plain !== undefined) {
     return parameters.length === 0

@@ -68,6 +68,13 @@ async function pulsesArrive(): Promise<void> {
   }
 }
 
+/** Why the last primary was deposed. */
+async function lastReason(): Promise<string> {
+  const history = await keeper<KeeperRecord[]>('/history');
+  const last = history.findLast(({ event }) => event.kind === 'deposed');
+  return last?.event.kind === 'deposed' ? last.event.because : '';
+}
+
 async function wellAgain(): Promise<KeeperRecord> {
   let record: KeeperRecord | undefined;
   await eventually('a standby is admitted', async () => {
@@ -95,6 +102,7 @@ test('a primary that is killed is replaced by the standby, and comes back as one
   domicile.clusters.kill('eu-a', 'SIGKILL');
   await nextWrite();
   expect((await primary()).primary).toBe('eu-b');
+  expect(await lastReason()).toContain('nobody listens at its address');
   expect(await wellAgain()).toMatchObject({ primary: 'eu-b', standbys: ['eu-a'], timeline: 2 });
   await nextWrite();
   await pulsesArrive();
@@ -104,6 +112,7 @@ test('a primary that freezes is replaced, and is made a standby when it thaws', 
   domicile.clusters.kill('eu-b', 'SIGSTOP');
   await nextWrite();
   expect((await primary()).primary).toBe('eu-a');
+  expect(await lastReason()).toContain('it takes connections and answers nothing');
   domicile.clusters.kill('eu-b', 'SIGCONT');
   expect(await wellAgain()).toMatchObject({ primary: 'eu-a', standbys: ['eu-b'], timeline: 3 });
   await nextWrite();
@@ -114,6 +123,14 @@ test('without its standby a primary goes on alone, says so, and takes it back', 
   domicile.clusters.kill('eu-b', 'SIGSTOP');
   await nextWrite();
   expect(await primary()).toMatchObject({ primary: 'eu-a', standbys: [], pending: null });
+  // No commit proves anything now; the keeper's record does.
+  await eventually('a strong read is proved', async () => {
+    const headers = { 'domicile-consistency': 'strong' };
+    return (await domicile.call('us', 'GET', path, { headers })).status === 200;
+  });
+  const written = await client.call('us', 'POST', `${path}/orders`, LAMP);
+  expect([written.status, written.headers['domicile-durability']]).toEqual([201, 'alone']);
+  acknowledged++;
   domicile.clusters.kill('eu-b', 'SIGCONT');
   expect(await wellAgain()).toMatchObject({ primary: 'eu-a', standbys: ['eu-b'], timeline: 3 });
 });

@@ -28,7 +28,7 @@ export type NodeFacts = {
 };
 
 export type NodeState =
-  | { kind: 'silent'; because: 'refused' | 'no_answer' | 'starting' }
+  | { kind: 'silent'; because: 'refused' | 'frozen' | 'no_answer' | 'starting' }
   | {
       kind: 'seen';
       role: Role;
@@ -94,6 +94,7 @@ export function judgePrimary(
 
 const SILENCES = {
   refused: { patienceMs: REFUSED_MS, words: 'nobody listens at its address' },
-  no_answer: { patienceMs: SILENT_MS, words: 'it has answered nothing' },
+  frozen: { patienceMs: SILENT_MS, words: 'it takes connections and answers nothing' },
+  no_answer: { patienceMs: SILENT_MS, words: 'not even its machine answers' },
   starting: { patienceMs: STARTING_MS, words: 'it is starting or recovering' },
 } as const;

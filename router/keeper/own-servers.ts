@@ -17,6 +17,7 @@ import {
   type Sql,
   verbatim,
 } from '../../regions/postgres.ts';
+import { takesConnections } from './knock.ts';
 import type { Machine } from './machine.ts';
 import type { NodeView, RegionView, Steward, StewardOutcome } from './steward.ts';
 
@@ -35,6 +36,8 @@ const CONNECT_MS_MAX = 1_000;
 /** A setting that is written, read by every process and proved by a commit. */
 const REQUIRE_MS_MAX = 5_000;
 const LOOK_EVERY_MS = 20;
+/** A machine on the same network completes a handshake by itself, whatever its processes do. */
+const KNOCK_MS_MAX = 250;
 /** A standby that has all of the log is a primary within some tenths of a second. */
 const PROMOTE_MS_MAX = 10_000;
 
@@ -59,7 +62,11 @@ export class OwnServers implements Steward {
       return { state, askedAtMs };
     } catch (error) {
       if (!(error instanceof DatabaseError)) throw error;
-      return { state: { kind: 'silent', because: silenceOf(error) }, askedAtMs };
+      const because = silenceOf(error);
+      if (because !== 'no_answer') return { state: { kind: 'silent', because }, askedAtMs };
+      const address = this.#options.superuser(node);
+      const isOpen = await takesConnections(address, KNOCK_MS_MAX);
+      return { state: { kind: 'silent', because: isOpen ? 'frozen' : because }, askedAtMs };
     }
   }
 

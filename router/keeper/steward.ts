@@ -36,8 +36,11 @@ export type NodeView =
       lsn: Lsn;
     };
 
-/** `refused`: its machine says that nobody listens. `no_answer`: nothing says anything. */
-export type Silence = 'refused' | 'no_answer' | 'starting';
+/**
+ * `refused`: its machine says that nobody listens. `frozen`: its machine takes connections, and the
+ * server says nothing. `no_answer`: not even the machine does. `starting`: it takes none yet.
+ */
+export type Silence = 'refused' | 'frozen' | 'no_answer' | 'starting';
 
 export type StewardOutcome =
   | { kind: 'done' }
