@@ -48,7 +48,7 @@ export type Acknowledgement = {
    * A position that was written before the commit, so the standby has confirmed it with the commit.
    * `at` is no such position: commits of others may have been flushed meanwhile, and still wait.
    */
-  confirmed: Lsn | undefined;
+  confirmed?: Lsn | undefined;
   /** Monotonic milliseconds when the transaction was sent. */
   sentAtMs: number;
 };

@@ -17,6 +17,7 @@ import {
   type Objection,
   type Proof,
   placeRead,
+  type ReadRequest,
   SIGHTING_AGE_MS_MAX,
 } from '../policies/place-read.ts';
 import { type Floor, NO_FLOOR, type Seen, type Standing, standing } from '../policies/standing.ts';
@@ -200,7 +201,6 @@ export class RegionDatabase {
     witness: Witness,
   ): Promise<T> {
     const { now, sightings, replicaWaitMs } = this.#options;
-    const { level } = visit;
     let tried: Map<string, Objection> | undefined;
     const failures = new Map<string, Failed>();
     for (;;) {
@@ -210,19 +210,14 @@ export class RegionDatabase {
         const isLate = visit.passedOver.length === 0;
         throw new Refusal(isLate ? { kind: 'deadline-exceeded' } : this.#refusal(visit));
       }
-      const placed = placeRead(
-        {
-          nodes: this.#nodes,
-          level,
-          floor,
-          tried: tried ?? NOTHING_TRIED,
-          waitMsMax: replicaWaitMs,
-          budgetMs,
-          primaryHasRoom: this.#primaryReads < this.#primaryReadsMax,
-        },
-        this.known,
-        now(),
-      );
+      const placed = this.#place({
+        level: visit.level,
+        floor,
+        waitMsMax: replicaWaitMs,
+        budgetMs,
+        primaryHasRoom: this.#primaryReads < this.#primaryReadsMax,
+        ...(tried !== undefined && { tried }),
+      });
       visit.passedOver = placed.passedOver;
       if (placed.kind === 'refuse') {
         await this.#newsFor(visit, failures);
@@ -244,12 +239,7 @@ export class RegionDatabase {
       visit.decision = { kind: 'serve', node, rung };
       try {
         if (rung !== 'replica') await this.#checkPossible(visit, floor, witness);
-        if (
-          (proof === 'before' || proof === 'both') &&
-          !(await this.#showsAll(visit, seen, floor))
-        ) {
-          await this.#prove(visit, seen, floor, witness);
-        }
+        await this.#proveBefore(proof, visit, seen, floor, witness);
         if (rung === 'primary') this.#primaryReads++;
         const value = await this.#readAt(visit, seen, waitMs, floor, query, witness).finally(() => {
           if (rung === 'primary') this.#primaryReads--;
@@ -345,28 +335,14 @@ export class RegionDatabase {
     const primary = await this.#primaryInTime(visit.deadlineMs, newQuest(), false);
     if (primary === undefined) throw new Refusal(this.#unavailable(visit));
     const budgetMs = visit.deadlineMs - this.#options.now();
-    const placed = placeRead(
-      {
-        nodes: [primary.node],
-        level: visit.level,
-        floor,
-        tried: NOTHING_TRIED,
-        waitMsMax: 0,
-        budgetMs,
-        primaryHasRoom: true,
-      },
-      this.known,
-      this.#options.now(),
-    );
+    const placed = this.#place({ nodes: [primary.node], level: visit.level, floor, budgetMs });
     try {
       if (placed.kind === 'lost') {
         const { because } = placed;
         throw new Refusal(this.#loss({ at: primary.at, because }, floor, witness));
       }
       if (placed.kind === 'refuse') throw new NotConfirmed('no primary');
-      const isOpen = placed.proof === 'before' || placed.proof === 'both';
-      if (!isOpen || (await this.#showsAll(visit, primary, floor))) return;
-      await this.#prove(visit, primary, floor, witness);
+      await this.#proveBefore(placed.proof, visit, primary, floor, witness);
     } catch (error) {
       const because = objectionTo(error);
       if (because === undefined) throw refusalOf(error, 'read', this.#at(primary.node));
@@ -462,6 +438,25 @@ export class RegionDatabase {
     }
     if (flushed !== undefined && isAhead(floor, flushed))
       throw new Refusal(this.#ahead(flushed, witness));
+  }
+
+  /** By default at any node, without waiting, and at the primary whoever else reads there. */
+  #place(request: Pick<ReadRequest, 'level' | 'floor' | 'budgetMs'> & Partial<ReadRequest>) {
+    const usual = { nodes: this.#nodes, tried: NOTHING_TRIED, waitMsMax: 0, primaryHasRoom: true };
+    return placeRead({ ...usual, ...request }, this.known, this.#options.now());
+  }
+
+  /** Settles what has to be known of the primary before it is read. */
+  async #proveBefore(
+    proof: Proof,
+    visit: Visit,
+    primary: Sighting,
+    floor: Floor,
+    witness: Witness,
+  ): Promise<void> {
+    if (proof !== 'before' && proof !== 'both') return;
+    if (await this.#showsAll(visit, primary, floor)) return;
+    await this.#prove(visit, primary, floor, witness);
   }
 
   /** Whether a standby has confirmed everything up to the floor: then this primary shows it. */
@@ -788,10 +783,7 @@ export class RegionDatabase {
           const isReplicated = synchronous && entry.kind === 'inside' && entry.synchronous;
           visit.durability = isReplicated ? 'replicated' : this.#options.withoutStandby();
           // Where no standby is waited for, a primary that was replaced acknowledges as well.
-          if (isReplicated) {
-            const confirmed = undefined;
-            sightings.acknowledge({ node, incarnation, at: position, confirmed, sentAtMs });
-          }
+          if (isReplicated) sightings.acknowledge({ node, incarnation, at: position, sentAtMs });
           witness.saw({ ...position, onReplica: false }, floor);
         }
         return outcome.value;
@@ -888,19 +880,7 @@ export class RegionDatabase {
 
   /** A replica that is alive, else the primary: for reads without a floor. */
   anyNode(): string | undefined {
-    const placed = placeRead(
-      {
-        nodes: this.#nodes,
-        level: EVENTUAL,
-        floor: NO_FLOOR,
-        tried: NOTHING_TRIED,
-        waitMsMax: 0,
-        budgetMs: 0,
-        primaryHasRoom: true,
-      },
-      this.known,
-      this.#options.now(),
-    );
+    const placed = this.#place({ level: EVENTUAL, floor: NO_FLOOR, budgetMs: 0 });
     return placed.kind === 'serve' ? placed.node : undefined;
   }
 
