@@ -7,7 +7,7 @@
  * them. A replica is always made in one way, as a copy of the running primary.
  */
 import { existsSync } from 'node:fs';
-import { chmod, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Airlock, Catalogue, NodeAddress, Region } from '../catalogue.ts';
 import { type Endpoint, LeasePool } from '../postgres.ts';
@@ -400,6 +400,7 @@ class Clusters {
     const primary = this.#at(name);
     if (!copy && existsSync(seat.data)) {
       await seat.server.stop();
+      if (this.#role(seat) === 'primary') await removeSlots(seat.data);
       const slot = seat.node.name;
       const streams = await this.#withPool(primary, async (pool) => {
         if (!(await slotIsUsable(pool, slot))) await renewSlot(pool, slot);
@@ -570,6 +571,17 @@ function refuseWithoutPasswords(catalogue: Catalogue, secrets: Secrets, root: st
   throw new CannotStart(
     `${root} has data, but secrets.json with its passwords is gone. Put it back, or wipe the world.`,
   );
+}
+
+/**
+ * The places that others had in this server's log while it was the primary. A standby copies them
+ * from its own primary, and stops copying for up to a minute where it finds one of the same name.
+ */
+async function removeSlots(data: string): Promise<void> {
+  const folder = join(data, 'pg_replslot');
+  for (const slot of await readdir(folder)) {
+    await rm(join(folder, slot), { recursive: true, force: true });
+  }
 }
 
 async function endAndSay(dataDirectory: string, report: (step: string) => void): Promise<void> {
