@@ -23,7 +23,15 @@ const TREE = resolve(import.meta.dirname, '../..');
 const { values, positionals } = parseArgs({
   options: { json: { type: 'boolean', default: false } },
   allowPositionals: true,
+  strict: false,
 });
+const options = Object.keys(values).filter((name) => name !== 'json');
+if (options.length > 0) {
+  console.error(
+    `usage: npm run mutants -- [name or group ...] [--json]; there is no --${options[0]}`,
+  );
+  process.exit(2);
+}
 
 function chosen(): readonly Mutant[] {
   const all = Object.values(GROUPS).flat();
