@@ -365,7 +365,7 @@ export const SESSION_CORE: readonly Mutant[] = [
     file: DATABASE,
     find: "        if (proof === 'after' || proof === 'both')\n          await this.#prove(",
     replace:
-      "        if (proof === 'none' && level.kind === 'strong')\n          await this.#prove(",
+      "        if (proof === 'none' && visit.level.kind === 'strong')\n          await this.#prove(",
     killer: {
       kind: 'test',
       file: 'router/promotion.world.test.ts',
