@@ -41,7 +41,8 @@ export function settingsText({ kind, node, durable, follows }: ServerSettings): 
   return `# Written anew before every start; changes made here are lost.\n${lines.join('')}`;
 }
 
-const EVERYWHERE = {
+/** Every server that is started on this machine, whatever for. */
+export const ON_THIS_MACHINE = {
   listen_addresses: '127.0.0.1',
   unix_socket_directories: '',
   shared_memory_type: 'mmap',
@@ -54,6 +55,24 @@ const EVERYWHERE = {
   password_encryption: 'scram-sha-256',
   // The default keeps three more processes per cluster, 27 in a world of nine.
   io_method: 'sync',
+} as const;
+
+/** What every server says to its log, whatever it is for. */
+export const DISCREET_LOG = {
+  // Logs travel further than tables, so neither statements nor parameters nor row values go there.
+  log_destination: 'stderr',
+  logging_collector: false,
+  log_line_prefix: '%m [%p] ',
+  log_error_verbosity: 'terse',
+  log_min_error_statement: 'panic',
+  log_parameter_max_length: 0,
+  log_parameter_max_length_on_error: 0,
+  log_statement: 'none',
+  log_min_duration_statement: -1,
+} as const;
+
+const EVERYWHERE = {
+  ...ON_THIS_MACHINE,
 
   wal_level: 'logical',
   max_wal_senders: 16,
@@ -74,16 +93,7 @@ const EVERYWHERE = {
   wal_receiver_timeout: '5s',
   wal_sender_timeout: '5s',
 
-  // Logs travel further than tables, so neither statements nor parameters nor row values go there.
-  log_destination: 'stderr',
-  logging_collector: false,
-  log_line_prefix: '%m [%p] ',
-  log_error_verbosity: 'terse',
-  log_min_error_statement: 'panic',
-  log_parameter_max_length: 0,
-  log_parameter_max_length_on_error: 0,
-  log_statement: 'none',
-  log_min_duration_statement: -1,
+  ...DISCREET_LOG,
   log_autovacuum_min_duration: -1,
   log_checkpoints: false,
   log_connections: '',

@@ -58,7 +58,8 @@ export async function takeLock(root: string, taken: (holder: Holder) => string):
   }
 }
 
-async function linkIfFree(from: string, to: string): Promise<boolean> {
+/** Gives a file its second name; false when that name is taken. The file system grants it once. */
+export async function linkIfFree(from: string, to: string): Promise<boolean> {
   try {
     await link(from, to);
     return true;

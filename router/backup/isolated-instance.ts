@@ -11,7 +11,7 @@ import { dirname, join } from 'node:path';
 import { CannotStart } from '../../regions/local/cannot-start.ts';
 import type { Binaries } from '../../regions/local/platform-binaries.ts';
 import { freePorts } from '../../regions/local/ports.ts';
-import { SUPERUSER } from '../../regions/local/postgres-settings.ts';
+import { DISCREET_LOG, ON_THIS_MACHINE, SUPERUSER } from '../../regions/local/postgres-settings.ts';
 import { birthOf } from '../../regions/local/process-identity.ts';
 import { giveTo, type ProcessUser } from '../../regions/local/process-user.ts';
 import { endLeftover, ServerProcess } from '../../regions/local/server-process.ts';
@@ -136,16 +136,7 @@ export async function startIsolated(options: InstanceOptions): Promise<ServerPro
 }
 
 const ISOLATED = {
-  listen_addresses: '127.0.0.1',
-  unix_socket_directories: '',
-  shared_memory_type: 'mmap',
-  dynamic_shared_memory_type: 'mmap',
-  huge_pages: 'off',
-  jit: false,
-  timezone: 'UTC',
-  log_timezone: 'UTC',
-  password_encryption: 'scram-sha-256',
-  io_method: 'sync',
+  ...ON_THIS_MACHINE,
   shared_buffers: '64MB',
   max_connections: 20,
   // Nobody is let in before recovery is over, so the primary's larger limits do not bind it.
@@ -163,16 +154,7 @@ const ISOLATED = {
   max_prepared_transactions: 64,
   autovacuum: false,
   track_commit_timestamp: true,
-  // As everywhere: no statement, parameter or row value in a log.
-  log_destination: 'stderr',
-  logging_collector: false,
-  log_line_prefix: '%m [%p] ',
-  log_error_verbosity: 'terse',
-  log_min_error_statement: 'panic',
-  log_parameter_max_length: 0,
-  log_parameter_max_length_on_error: 0,
-  log_statement: 'none',
-  log_min_duration_statement: -1,
+  ...DISCREET_LOG,
 } as const;
 
 /** The folder above a data directory that the drill made. */

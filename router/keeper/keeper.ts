@@ -6,6 +6,7 @@
  * record before it is done. Long acts run beside the loop; while one is under way for a node, no
  * other is begun for it.
  */
+import { setTimeout as pause } from 'node:timers/promises';
 import {
   type Act,
   decide,
@@ -31,7 +32,7 @@ import type { Region } from '../../regions/catalogue.ts';
 import { formatLsn } from '../../regions/position.ts';
 import type { Look, OwnServers } from './own-servers.ts';
 import type { RecordStore } from './record-store.ts';
-import type { StewardOutcome } from './steward.ts';
+import { refused, type StewardOutcome } from './steward.ts';
 import { handOver } from './switchover.ts';
 
 export type KeeperOptions = {
@@ -520,12 +521,4 @@ function wordsOf(health: Exclude<PrimaryHealth, { kind: 'serves' }>): string {
   return health.kind === 'hidden'
     ? `only this keeper does not hear it: ${health.heardBy} does`
     : health.why;
-}
-
-function refused(why: string): StewardOutcome {
-  return { kind: 'refused', why };
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

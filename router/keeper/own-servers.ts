@@ -19,7 +19,13 @@ import {
 } from '../../regions/postgres.ts';
 import { takesConnections } from './knock.ts';
 import type { Machine } from './machine.ts';
-import type { NodeView, RegionView, Steward, StewardOutcome } from './steward.ts';
+import {
+  type NodeView,
+  type RegionView,
+  refused,
+  type Steward,
+  type StewardOutcome,
+} from './steward.ts';
 
 export type OwnServersOptions = {
   region: Region;
@@ -310,10 +316,6 @@ async function require(sql: Sql, standbys: readonly string[]): Promise<void> {
     if (row?.names === names) return;
     await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
   }
-}
-
-function refused(why: string): StewardOutcome {
-  return { kind: 'refused', why };
 }
 
 /** Whether nothing was done is known only where nothing was sent, or the server said no. */

@@ -22,7 +22,13 @@ import {
   wordsOf,
 } from './patroni-answers.ts';
 import { settingComplaints } from './patroni-settings.ts';
-import type { NodeView, RegionView, Steward, StewardOutcome } from './steward.ts';
+import {
+  type NodeView,
+  type RegionView,
+  refused,
+  type Steward,
+  type StewardOutcome,
+} from './steward.ts';
 
 export type PatroniOptions = {
   /** Its nodes are called what Patroni calls its members. */
@@ -247,8 +253,4 @@ type Asked = { says: Says; systemId: bigint | undefined };
 /** Over SQL alone it could be an old primary; Patroni's word alone can be early. */
 function hasTakenOver(view: PatroniView, node: string, before: number): boolean {
   return view.primary === node && view.timeline !== undefined && view.timeline > before;
-}
-
-function refused(why: string): StewardOutcome {
-  return { kind: 'refused', why };
 }

@@ -5,10 +5,11 @@
  * system grants once: that is the compare-and-swap. File and folder are flushed before a version
  * counts, because the keeper acts on it next. Old versions are the region's history.
  */
-import { link, mkdir, mkdtemp, open, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type KeeperRecord, readRecord } from '../../policies/keeper/record.ts';
 import { CannotStart } from '../../regions/local/cannot-start.ts';
+import { linkIfFree } from '../../regions/local/world-lock.ts';
 
 export type RecordStore = {
   /** The newest version; undefined when there is none yet. */
@@ -91,15 +92,5 @@ function parse(text: string): KeeperRecord | undefined {
     return readRecord(JSON.parse(text));
   } catch {
     return undefined;
-  }
-}
-
-async function linkIfFree(from: string, to: string): Promise<boolean> {
-  try {
-    await link(from, to);
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
-    throw error;
   }
 }

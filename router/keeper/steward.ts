@@ -48,3 +48,7 @@ export type StewardOutcome =
   | { kind: 'refused'; why: string }
   /** It may have happened or not: look before anything else is done. */
   | { kind: 'unknown'; why: string };
+
+export function refused(why: string): StewardOutcome {
+  return { kind: 'refused', why };
+}
