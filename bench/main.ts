@@ -13,8 +13,8 @@ import { measureLadder } from './ladder.ts';
 import { inWorld } from './measured-world.ts';
 import { measureMemory } from './memory.ts';
 import { measureOverhead, overheadTable } from './overhead.ts';
-
 import { measureStrong } from './strong.ts';
+import { measureToxiproxy } from './toxiproxy.ts';
 
 const report = (line: string) => void process.stderr.write(`${line}\n`);
 
@@ -65,6 +65,7 @@ const measurements: Record<string, () => Promise<unknown>> = {
       ...(values.kinds !== undefined && { kinds: values.kinds.split(',') }),
       ...options,
     }),
+  toxiproxy: () => measureToxiproxy({ rounds: rounds(15), environment: process.env, report }),
   memory: () => inWorld({ wan: false, ...options }, measureMemory),
 };
 
