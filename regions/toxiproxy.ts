@@ -9,7 +9,7 @@
  * enables or disables.
  */
 import { accessSync, constants, statSync } from 'node:fs';
-import { delimiter, join, resolve } from 'node:path';
+import { delimiter, resolve } from 'node:path';
 import {
   type Bandwidth,
   type Latency,
@@ -19,6 +19,7 @@ import {
   Toxiproxy,
 } from 'toxiproxy-node-client';
 import { HttpClient, type HttpResponse } from 'toxiproxy-node-client/dist/HttpClient.js';
+import { ownModule } from './own-module.ts';
 
 /** An answer takes a millisecond or two; the original can also hang for good, on a stalled receiver. */
 const TIMEOUT_MS = 2_000;
@@ -250,7 +251,7 @@ export type FoundToxiproxy =
 
 export type ListenAt = { host: string; port: number };
 
-const BUILT_IN = join(import.meta.dirname, '..', 'chaos', 'toxiproxy', 'main.ts');
+const BUILT_IN = ownModule(import.meta.url, '../chaos/toxiproxy/main');
 
 /**
  * Which Toxiproxy to use: the one at TOXIPROXY_URL, the binary TOXIPROXY_SERVER, `toxiproxy-server`

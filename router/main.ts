@@ -6,11 +6,11 @@ import { randomBytes } from 'node:crypto';
 import { userInfo } from 'node:os';
 import { resolve } from 'node:path';
 import { performance } from 'node:perf_hooks';
-import { fileURLToPath } from 'node:url';
 import { styleText } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
 import { Command } from 'commander';
 import { CannotStart } from '../regions/local/cannot-start.ts';
+import { ownModule } from '../regions/own-module.ts';
 import { auditCommand, verifyCommand } from './audit-command.ts';
 import { BACKUPS_KEPT, backupCommand, backupsCommand } from './backup/backup-command.ts';
 import { drillCommand } from './backup/drill-command.ts';
@@ -19,6 +19,7 @@ import { settingsHelp } from './config.ts';
 import { down } from './down-command.ts';
 import { startEdge } from './edge-command.ts';
 import { followedHistory, followedStatus, followedSwitchover } from './followed-region-command.ts';
+import { initCommand } from './init-command.ts';
 import { startKeeper } from './keeper-command.ts';
 import { refillCommand, statusCommand } from './mirrors-command.ts';
 import { applyCommand, planCommand } from './plan-command.ts';
@@ -28,7 +29,7 @@ import { regionHistory, regionPromote, regionStatus, regionSwitchover } from './
 import { schemaApplyCommand, schemaPlanCommand } from './schema-command.ts';
 import { up } from './up-command.ts';
 
-const STOREFRONT = fileURLToPath(new URL('../examples/storefront/app.ts', import.meta.url));
+const STOREFRONT = ownModule(import.meta.url, '../examples/storefront/app');
 const ROOT = resolve('.domicile');
 
 // A reader that has seen enough (`| head`) is no reason to leave a world half way.
@@ -90,6 +91,16 @@ program
       ending,
     });
     if (outcome.kind === 'refused') complain('up', outcome.complaints);
+  });
+
+program
+  .command('init')
+  .description('begin an app: four files that run as they are')
+  .argument('[folder]', 'where to write them', '.')
+  .action(async (folder) => {
+    const written = await initCommand(folder);
+    if ('complaints' in written) return complain('init', written.complaints);
+    for (const line of written.lines) print(line);
   });
 
 program

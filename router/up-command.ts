@@ -9,6 +9,7 @@ import { dirname, join, resolve } from 'node:path';
 import type { Catalogue } from '../regions/catalogue.ts';
 import { fromBasePort } from '../regions/local/catalogue-ports.ts';
 import type { ChildExit } from '../regions/local/child-process.ts';
+import { nameBeside } from '../regions/own-module.ts';
 import { besideApp, readFiles } from './read-files.ts';
 import { startWorld, type World } from './world.ts';
 
@@ -116,7 +117,7 @@ function ended(name: string, { code, signal }: ChildExit, root: string): string 
 
 /** The sample data goes through the edges like everybody's; the app folder's `seed.ts` knows it. */
 async function seed(app: string, world: World, { print, ending }: UpOptions): Promise<void> {
-  const script = join(dirname(app), 'seed.ts');
+  const script = join(dirname(app), nameBeside(app, 'seed'));
   if (!existsSync(script)) {
     print(`There is no ${script}, so nothing is seeded.`);
     return;

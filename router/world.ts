@@ -23,6 +23,7 @@ import {
   superuserSecret,
 } from '../regions/local/start-clusters.ts';
 import { claimRoot } from '../regions/local/world-folder.ts';
+import { ownModule } from '../regions/own-module.ts';
 import type { Faults } from '../regions/toxiproxy.ts';
 import { backupPlace } from './backup/archive-folder.ts';
 import { type Archiver, startArchiver } from './backup/archiver.ts';
@@ -92,7 +93,7 @@ export type World = {
 
 const here = dirname(fileURLToPath(import.meta.url));
 const SCHEMA = join(here, '..', 'regions', 'schema');
-const MAIN = join(here, 'main.ts');
+const MAIN = ownModule(import.meta.url, './main');
 
 /** An edge looks at its nodes before it listens; on a busy machine this takes seconds. */
 const EDGE_READY_MS = 30_000;

@@ -9,6 +9,7 @@ import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { CanaryColumn } from '../../policies/may-hold.ts';
 import type { Attributes } from '../../policies/placement.ts';
+import { nameBeside } from '../../regions/own-module.ts';
 
 export type CanaryQuestion = {
   /** Facts by which the policy places the subject where the audit wants it. */
@@ -31,7 +32,7 @@ export type CanaryModule = (question: CanaryQuestion) => CanaryAnswer;
 export type CanaryModuleReading = { module: CanaryModule } | { because: string };
 
 export async function loadCanaryModule(app: string): Promise<CanaryModuleReading> {
-  const path = join(dirname(app), 'canary.ts');
+  const path = join(dirname(app), nameBeside(app, 'canary'));
   if (!existsSync(path)) {
     return { because: `${path} is missing, which says where the app stores a canary` };
   }

@@ -11,6 +11,7 @@ import { pathToFileURL } from 'node:url';
 import type { Policy } from '../../policies/policy.ts';
 import { readPolicy } from '../../policies/read-policy.ts';
 import type { Catalogue, Region } from '../../regions/catalogue.ts';
+import { nameBeside } from '../../regions/own-module.ts';
 import { LeasePool, type Sql, verbatim } from '../../regions/postgres.ts';
 import { formatComplaint } from '../../regions/yaml-complaint.ts';
 import type { AuditedWorld } from '../audit/audited-world.ts';
@@ -268,7 +269,7 @@ async function readsOf({ region, operator, app }: ChecksFor): Promise<DrillCheck
 }
 
 async function loadReads(app: string): Promise<DrillReads | { because: string }> {
-  const path = join(dirname(app), 'drill.ts');
+  const path = join(dirname(app), nameBeside(app, 'drill'));
   if (!existsSync(path)) return { because: `${path} is missing, which says what the app reads` };
   const loaded = (await import(pathToFileURL(path).href)) as { default?: Partial<DrillReads> };
   const { ofSubject, ofNobody } = loaded.default ?? {};
