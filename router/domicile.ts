@@ -19,10 +19,12 @@ import { announcesBody } from './held-body.ts';
 import { isSafe } from './hop.ts';
 import { KEY_HEADER, readIdempotencyKey } from './idempotency-key.ts';
 import { answerBefore, answerOnce } from './once.ts';
+import type { ListedRoute, Touched } from './openapi.ts';
 import { type Failure, Refusal } from './problem.ts';
 import { lockedBody, wholeBody } from './request-body.ts';
 import { CONSISTENCY_HEADER, type Visit } from './visit.ts';
 
+export { type Described, describes } from './describes.ts';
 export { etag, ifMatch, type Version } from './etag.ts';
 export { type Failure, Refusal } from './problem.ts';
 export { readJson } from './read-json.ts';
@@ -305,6 +307,23 @@ function routeOf(c: Ctx): Route {
   const mirroredTable = mirror === undefined ? undefined : visit.policy.tableOfMirror(mirror);
   if (mirroredTable !== undefined) tables.push(mirroredTable);
   return { mirror, transit: edge.transitOf(visit, tables), homed: isHomed, once };
+}
+
+/** The routes of an app as their description wants them. */
+export function listedRoutes(app: { routes: readonly ListedRoute[] }): ListedRoute[] {
+  return app.routes.map(({ method, path, handler }) => ({
+    method,
+    path,
+    handler: original(handler),
+  }));
+}
+
+/** What the marks among a route's handlers say of it. */
+export function touchedBy(handlers: readonly object[], method: string): Touched {
+  return {
+    homed: handlers.some((handler) => HOMED.has(handler)),
+    once: !isSafe(method) && !handlers.some((handler) => READS.has(handler)),
+  };
 }
 
 /** Keeps everybody from a body that only the home may read, until the home is known. */

@@ -15,10 +15,11 @@ import { z } from 'zod';
 import type { RegionId } from '../regions/catalogue.ts';
 import { formatLsn } from '../regions/position.ts';
 import { cookieFields, isLoopback, SESSION_HEADER } from './carried-session.ts';
-import { type Domicile, lockBody } from './domicile.ts';
+import { type Domicile, listedRoutes, lockBody, touchedBy } from './domicile.ts';
 import { type Edge, type NodeEnv, targetOf } from './edge.ts';
 import { holdBodies, leaveBody } from './held-body.ts';
 import { HopGuard, type HopPolicy, isSafe } from './hop.ts';
+import { type OpenApi, openApiOf } from './openapi.ts';
 import { hopContent } from './peers.ts';
 import type { PolicyInForce } from './policy-in-force.ts';
 import { problem, Refusal } from './problem.ts';
@@ -69,7 +70,7 @@ export function edgeFetch({ edge, app, hopKey, log }: EdgeServerOptions): EdgeFe
     }
     return next();
   });
-  root.route('/.domicile', betweenEdges(edge));
+  root.route('/.domicile', betweenEdges(edge, app));
   root.route('/', app);
   root.notFound((c) => {
     const allowed = methodsOf(root, c.req.path);
@@ -190,8 +191,9 @@ export function listen(
   });
 }
 
-/** What edges ask each other. Nothing here is answered to anybody else but `health`. */
-function betweenEdges(edge: Edge): Hono<Domicile> {
+/** What edges ask each other; everybody may ask how this one is, and what it serves. */
+function betweenEdges(edge: Edge, app: Hono<Domicile>): Hono<Domicile> {
+  let description: OpenApi | undefined;
   return new Hono<Domicile>()
     .get('/health', (c) => {
       const nowMs = edge.now();
@@ -224,6 +226,12 @@ function betweenEdges(edge: Edge): Hono<Domicile> {
         admission: edge.admission.stats(),
         peers: edge.peers.stats(),
       });
+    })
+    .get('/openapi.json', (c) => {
+      const servers = [{ url: '/', description: `An edge in ${edge.here}` }];
+      const about = { title: 'An app on Domicile', version: '0.1.0', servers };
+      description ??= openApiOf(about, listedRoutes(app), touchedBy);
+      return c.json(description);
     })
     .use('*', async (c, next) => {
       if (c.env.visit.hopFrom === undefined) {
