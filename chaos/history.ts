@@ -98,6 +98,8 @@ export type Operation = {
    * it saw before is no floor of what it sees after.
    */
   guaranteeLost?: boolean;
+  /** The regions of the edges that further attempts went to, in order. */
+  retriedAt?: readonly string[];
 };
 
 /** What every subject holds when all faults are healed, read with `strong` from its home. */
@@ -109,6 +111,8 @@ export type Settled = {
     Record<string, { left: number; ordered: readonly { value: Value; quantity: number }[] }>
   >;
   notice: Value | undefined;
+  /** The home answered that there is no such subject: then nothing of it is there. */
+  absent?: boolean;
 };
 
 /** What an operator has accepted to lose: acknowledged writes of this home may be missing. */
