@@ -6,6 +6,7 @@ import {
   startTestDomicile,
   type TestDomicile,
 } from '../../router/world-for-tests.ts';
+import { judgeForeignBytes } from '../foreign-bytes/judge-foreign-bytes.ts';
 import type { Action, Operation, Settled, Shown, Value } from '../history.ts';
 import type { MixName } from './mixes.ts';
 import { type Clients, startClients } from './start-clients.ts';
@@ -167,6 +168,22 @@ describe('clients of every kind, at all edges', () => {
       expect(stock.left + sumOf(stock.ordered)).toBe(UNITS_OF_A_PRODUCT);
     }
   });
+
+  test('leave their marks where policy lets them, and a mark elsewhere is found', async () => {
+    const { root, catalogue } = domicile;
+    const markers = clients.marks();
+    const judgement = await judgeForeignBytes({ root, catalogue, markers });
+    expect(judgement).toMatchObject({ verdict: 'holds', violations: [] });
+    expect(judgement.checked).toBeGreaterThan(1_000);
+
+    const stray = markers.find(({ home, copies }) => home === 'eu' && copies.length === 0)?.text;
+    await domicile.sql('us-a', async (sql) => {
+      await sql`create table public.stray as select ${stray ?? ''}::text as mark`;
+    });
+    const broken = await judgeForeignBytes({ root, catalogue, markers });
+    expect(broken.verdict).toBe('broken');
+    expect(broken.violations[0]?.says).toMatch(/canary-eu-.*lies in us-[ab], a node of us: /);
+  }, 120_000);
 });
 
 describe('an edge that is killed in mid-request', () => {
