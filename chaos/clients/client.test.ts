@@ -159,6 +159,15 @@ test.each([
   },
 );
 
+test('a request on a kept connection that is reset may have been read', async () => {
+  const us = await edge('us', json(200, {}), reset);
+  const client = someone();
+  expect((await client.carryOut(plan([us], { key: undefined }))).outcome.kind).toBe('ok');
+  const second = await client.carryOut(plan([us], { key: undefined }));
+  expect(us.asked[1]?.socket).toBe(us.asked[0]?.socket);
+  expect(second.outcome).toEqual({ kind: 'unknown', because: 'ECONNRESET' });
+});
+
 test('a keyed write goes to the next edges until it is answered, as the same request', async () => {
   const us = await edge('us', reset);
   const eu = await edge('eu', problem('write-not-applied', 'safe'));

@@ -59,6 +59,8 @@ const ANSWER_MS_MAX = 5_000;
 const RETRY_MS_MAX = 15_000;
 const SETTLE_MS_MAX = 60_000;
 const SETTLE_PAUSE_MS = 250;
+/** A long run has created thousands, and all are read. */
+const SETTLE_AT_ONCE = 6;
 
 /** @throws Error when the first users cannot be created; they need a world that works. */
 export async function startClients(options: StartClientsOptions): Promise<Clients> {
@@ -173,7 +175,16 @@ async function settle(
   const agent = new Agent({ keepAlive: true });
   const until = now() + withinMs;
   const settled: Settled[] = [];
-  for (const { id, home } of subjects) {
+  const queue = subjects.values();
+  await Promise.all(Array.from({ length: SETTLE_AT_ONCE }, readSome));
+  agent.destroy();
+  return settled;
+
+  async function readSome(): Promise<void> {
+    for (const subject of queue) await readOne(subject);
+  }
+
+  async function readOne({ id, home }: Subject): Promise<void> {
     const urls = edges.get(home) ?? [];
     for (let attempt = 0; ; attempt++) {
       const exchange = await askEdge(
@@ -187,14 +198,12 @@ async function settle(
         exchange.kind === 'answered' && problemOf(exchange)?.kind === 'unknown-subject';
       if (found !== undefined || isAbsent) {
         settled.push(found ?? settledWithout(id));
-        break;
+        return;
       }
-      if (now() > until) break;
+      if (now() > until) return;
       await rest(SETTLE_PAUSE_MS, undefined);
     }
   }
-  agent.destroy();
-  return settled;
 }
 
 function edgesOf(edges: StartClientsOptions['edges']): Edge[] {
