@@ -116,7 +116,13 @@ export type Settled = {
 };
 
 /** What an operator has accepted to lose: acknowledged writes of this home may be missing. */
-export type AcceptedLoss = { home: string; atMs: number; by: string };
+export type AcceptedLoss = {
+  home: string;
+  atMs: number;
+  by: string;
+  /** When the server that lacks them had taken over; without it, at once. */
+  doneAtMs?: number;
+};
 
 export type History = {
   operations: readonly Operation[];

@@ -26,6 +26,8 @@ export type Judgement = {
   violations: readonly Violation[];
   /** Why a verdict is inconclusive. */
   why?: string;
+  /** Anomalies that were found and are promised away by nobody; they take no part in the verdict. */
+  apart?: readonly Violation[];
 };
 
 /** A fault while it lasted. */
