@@ -20,6 +20,10 @@ export type Band = {
 /** Each with a row of its own. */
 const FAULT_ROWS_MAX = 12;
 const KINDS_MAX = 12;
+/** More lines where something struck at once would hide what is drawn before them. */
+const STRUCK_MAX = 24;
+/** In a row of more than these, signs are small. */
+const LARGE_SIGNS_MAX = 12;
 const ROW_PX = 30;
 /** Bars nearer than this cannot be told apart; where there are many, they are drawn as one. */
 const JOINED_SHARE = 1 / 1_500;
@@ -66,7 +70,8 @@ export function faultShade(faults: readonly FaultSpan[], endMs: number): Markup 
       untilMs === undefined ? [[fromMs / endMs, fromMs / endMs] as const] : [],
     ),
   );
-  return html`${lasting.map(([from, to]) => html`<rect class="shade" x="${percent(from)}" y="0" width="${percent(to - from)}" height="100%"/>`)}${struck.map(([at]) => html`<line class="struck" x1="${percent(at)}" x2="${percent(at)}" y1="0" y2="100%"/>`)}`;
+  const lines = struck.length > STRUCK_MAX ? [] : struck;
+  return html`${lasting.map(([from, to]) => html`<rect class="shade" x="${percent(from)}" y="0" width="${percent(to - from)}" height="100%"/>`)}${lines.map(([at]) => html`<line class="struck" x1="${percent(at)}" x2="${percent(at)}" y1="0" y2="100%"/>`)}`;
 }
 
 export function primariesBand({ looks, regions }: RunRecord, endMs: number): Band | undefined {
@@ -190,11 +195,12 @@ function times(value: number): string {
 }
 
 function bars(faults: readonly FaultSpan[], endMs: number, yPx: number): Markup[] {
+  const diamond = faults.length > LARGE_SIGNS_MAX ? 'M0-4 4 0 0 4-4 0Z' : 'M0-6 7 0 0 6-7 0Z';
   const drawn = faults.map((fault) => {
     const [from, to] = reachOf(fault, endMs);
     const tone = fault.evidence === undefined ? 'fault idle' : 'fault';
     return fault.untilMs === undefined
-      ? html`<svg x="${percent(from)}" y="${yPx + 4}" overflow="visible"><path class="${tone}" d="M0-6 7 0 0 6-7 0Z"/></svg>`
+      ? html`<svg x="${percent(from)}" y="${yPx + 4}" overflow="visible"><path class="${tone}" d="${diamond}"/></svg>`
       : html`<rect class="${tone}" x="${percent(from)}" y="${yPx}" width="${percent(to - from)}" height="8"/>`;
   });
   return faults.length > 1 ? thinned(drawn) : drawn;

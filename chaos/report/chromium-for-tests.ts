@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome'];
-const START_WITHIN_MS = 30_000;
+const START_WITHIN_MS = 90_000;
 const ANSWER_WITHIN_MS = 30_000;
 
 /** Where it is; undefined where there is none. */

@@ -130,9 +130,9 @@ function placed(words: string, brief: string, from: number, to: number, px: numb
   const letters = (share: number) => Math.floor((share * px - 2) / LETTER_PX);
   if (words.length <= letters(1 - from)) return { share: from, anchor: 'start', words };
   if (words.length <= letters(to)) return { share: to, anchor: 'end', words };
-  if (words.length <= letters(1)) return { share: 0, anchor: 'start', words };
+  if (words.length <= letters(1)) return { share: 0.006, anchor: 'start', words };
   if (brief !== words) return placed(brief, brief, from, to, px);
-  return { share: 0, anchor: 'start', words: cut(words, letters(1)) };
+  return { share: 0.006, anchor: 'start', words: cut(words, letters(1)) };
 }
 
 function steps(edges: readonly number[], heights: readonly number[]): string {

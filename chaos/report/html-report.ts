@@ -22,7 +22,8 @@ const FAULTS_MAX = 500;
 const INCIDENTS_MAX = 500;
 const REASONS_MAX = 40;
 const EDGES_MAX = 32;
-const EVIDENCE_MAX = 20;
+const EVIDENCE_MAX = 60;
+const EVIDENCE_OPEN_MAX = 6;
 /** Longer tables are folded. */
 const OPEN_ROWS_MAX = 30;
 const WORDS_MAX = 400;
@@ -56,7 +57,7 @@ function header(record: RunRecord, recovered: readonly (readonly Recovery[])[]):
   return html`<header>
 <p class="over">Chaos run <code>${cut(scenario, 120)}</code></p>
 <h1>${cut(claim, WORDS_MAX)}</h1>
-<div class="verdict ${verdict}">${verdictBadge(verdict)}<p>${VERDICTS[verdict].says}</p></div>
+<div class="verdict ${verdict}">${verdictBadge(verdict)}<p>${verdict === 'holds' && record.faults.length === 0 ? 'No fault was planned, and no judge found anything that contradicts the promises.' : VERDICTS[verdict].says}</p></div>
 <ul class="tiles">
 ${tile(count(operations.length), operations.length === 1 ? 'operation' : 'operations')}
 ${tile(count(outcomes.ok), 'ok')}
@@ -68,7 +69,7 @@ ${tile(count(violations), violations === 1 ? 'violation' : 'violations')}
 </ul>
 <div class="columns">
 <div><h2>Evidence that the faults bit</h2>
-${bit.evidence.length === 0 ? html`<p>${bit.bit ? 'The run claims that they bit, and names nothing that shows it.' : 'None.'}</p>` : html`<ul class="plain">${bit.evidence.slice(0, EVIDENCE_MAX).map((words) => html`<li>${cut(words, WORDS_MAX)}</li>`)}</ul>`}
+${evidenceList(bit)}
 ${left > 0 ? html`<p class="dim">${count(left)} more in the record.</p>` : undefined}</div>
 <div><h2>To repeat it</h2>
 <pre tabindex="0"><code>${cut(command, 2_000)}</code></pre>
@@ -78,13 +79,23 @@ ${left > 0 ? html`<p class="dim">${count(left)} more in the record.</p>` : undef
 </header>`;
 }
 
+function evidenceList({ bit, evidence }: RunRecord['bit']): Markup {
+  if (evidence.length === 0)
+    return html`<p>${bit ? 'The run claims that they bit, and names nothing that shows it.' : 'None.'}</p>`;
+  const items = evidence
+    .slice(0, EVIDENCE_MAX)
+    .map((words) => html`<li>${cut(words, WORDS_MAX)}</li>`);
+  const [open, rest] = [items.slice(0, EVIDENCE_OPEN_MAX), items.slice(EVIDENCE_OPEN_MAX)];
+  return html`<ul class="plain">${open}</ul>${rest.length === 0 ? undefined : html`<details><summary>${count(rest.length)} more</summary><ul class="plain">${rest}</ul></details>`}`;
+}
+
 function judgesSection({ judgements }: RunRecord): Markup {
   if (judgements.length === 0)
     return section('judges', 'Judges', html`<p>No judge has looked at this run.</p>`);
   return section(
     'judges',
     'Judges',
-    html`<table class="cards"><thead><tr><th scope="col">Judge</th><th scope="col">Verdict</th><th scope="col" class="figure">Checked</th><th scope="col">Why</th></tr></thead><tbody>
+    html`<table class="cards judges"><thead><tr><th scope="col">Judge</th><th scope="col">Verdict</th><th scope="col" class="figure">Checked</th><th scope="col">Why</th></tr></thead><tbody>
 ${judgements.map(
   ({ judge, verdict, checked, violations, why }) =>
     html`<tr><th scope="row">${cut(judge, 80)}</th><td data-label="Verdict">${verdictBadge(verdict)}</td><td data-label="Checked" class="figure">${count(checked)}</td><td data-label="Why"><span>${violations.length > 0 ? html`<a href="#violations">${counted(violations.length, 'violation')}</a>. ` : undefined}${cut(why ?? '', WORDS_MAX)}</span></td></tr>

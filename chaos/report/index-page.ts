@@ -61,7 +61,7 @@ export function indexHtml(runs: readonly RunSummary[]): string {
     0,
   );
   const words = counts
-    .map(({ verdict, runs: of }) => `${of} ${VERDICTS[verdict].word.toLowerCase()}`)
+    .map(({ verdict, runs: of }) => `${count(of)} ${inSentence(verdict, of)}`)
     .join(', ');
   const content = html`<header><p class="over">Chaos runs</p>
 <h1>${runs.length === 0 ? 'No run yet' : `${counted(runs.length, 'run')}: ${words}`}</h1>
@@ -75,6 +75,10 @@ ${runs.map(row)}</tbody></table>
 <p class="dim">Recovery is the longest time from a fault to the answer of the first acknowledged write that began after it. A void run proves nothing: no fault did what it should have done.</p></section>`
 }`;
   return page(`Chaos: ${words === '' ? 'no run yet' : words}`, content);
+}
+
+function inSentence(verdict: RunRecord['verdict'], runs: number): string {
+  return verdict === 'holds' && runs !== 1 ? 'hold' : VERDICTS[verdict].word.toLowerCase();
 }
 
 function row(run: RunSummary): Markup {

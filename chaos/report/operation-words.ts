@@ -27,6 +27,26 @@ export function asked(action: Action): string {
   }
 }
 
+/** What an operation is about, within its subject. */
+export function thingsOf(action: Action): string[] {
+  switch (action.kind) {
+    case 'lists':
+      return action.steps.map(({ list }) => `list ${list}`);
+    case 'register-read':
+    case 'register-write':
+    case 'register-swap':
+      return [`register ${action.register}`];
+    case 'order':
+    case 'stock-read':
+      return [`product ${action.product}`];
+    case 'notice-read':
+    case 'notice-write':
+      return ['notice'];
+    case 'create':
+      return ['subject'];
+  }
+}
+
 /** What an operation showed, or why it showed nothing. */
 export function told({ action, outcome }: Operation): string {
   if (outcome.kind !== 'ok') return `${outcome.kind}: ${outcome.because}`;

@@ -60,7 +60,7 @@ pre { margin: .3rem 0; background: var(--soft); border-radius: .4rem; padding: .
 .columns h2 { font-size: 1rem; margin-bottom: .3rem; }
 .plain { margin: 0; padding-left: 1.1rem; } .plain li { overflow-wrap: anywhere; margin: .2rem 0; }
 
-.timeline { position: relative; display: grid; grid-template-columns: 13rem minmax(0, 1fr); }
+.timeline { position: relative; overflow-x: clip; display: grid; grid-template-columns: 13rem minmax(0, 1fr); }
 .timeline .behind { position: absolute; top: 0; bottom: 0; left: 16.5rem; width: calc(100% - 16.5rem); height: 100%; pointer-events: none; }
 .timeline > .about, .timeline > .plot { padding: .75rem 0 .55rem; position: relative; }
 .about { font-size: .84rem; line-height: 1.4; border-top: 1px solid var(--faint); }
@@ -72,7 +72,7 @@ pre { margin: .3rem 0; background: var(--soft); border-radius: .4rem; padding: .
 .key a { white-space: nowrap; }
 p.key:has(a) { display: block; }
 .legend { list-style: none; margin: .25rem 0 0; padding: 0; }
-.legend li { display: flex; align-items: baseline; gap: .45rem; }
+.legend li { min-width: 0; overflow-wrap: anywhere; display: flex; align-items: baseline; gap: .45rem; }
 .legend output { margin-left: auto; font-variant-numeric: tabular-nums; font-weight: 600; }
 .sign { width: 16px; height: 14px; flex: none; align-self: center; }
 .lane { display: block; overflow: visible; }
@@ -85,7 +85,7 @@ p.key:has(a) { display: block; }
 svg text { font-size: 11px; fill: var(--ink); font-family: inherit; }
 svg .tick { fill: var(--dim); paint-order: stroke; stroke: var(--paper); stroke-width: 3px; stroke-opacity: .8; }
 svg .label { paint-order: stroke; stroke: var(--paper); stroke-width: 3px; stroke-opacity: .75; stroke-linejoin: round; }
-svg .label.dim { fill: var(--dim); } svg .label.broken { fill: var(--broken); font-weight: 650; }
+svg .label.dim { fill: var(--dim); font-size: 11px; } svg .label.broken { fill: var(--broken); font-weight: 650; }
 svg .label.inside { stroke: none; }
 svg .label.lane-name { fill: var(--dim); stroke: none; font-weight: 600; }
 .grid { stroke: var(--line); stroke-width: 1; stroke-dasharray: 1 3; }
@@ -116,7 +116,8 @@ svg .label.lane-name { fill: var(--dim); stroke: none; font-weight: 600; }
 line.broken, path.broken { stroke: var(--broken); stroke-width: 2; fill: none; } circle.broken { fill: var(--broken); }
 .on-narrow { display: none; }
 
-.violation { border: 1px solid var(--line); border-left: .35rem solid var(--broken); border-radius: .4rem; padding: .9rem 1.1rem; margin: 1rem 0; }
+/* A bound: a text that is wider than any expected one may not widen the page. */
+.violation { overflow-x: clip; border: 1px solid var(--line); border-left: .35rem solid var(--broken); border-radius: .4rem; padding: .9rem 1.1rem; margin: 1rem 0; }
 .violation:target { outline: 2px solid var(--broken); }
 .violation .number { color: var(--broken); }
 .says { font-size: 1.02rem; }
@@ -129,6 +130,8 @@ line.broken, path.broken { stroke: var(--broken); stroke-width: 2; fill: none; }
 .outcome::before { content: ''; display: inline-block; width: .7em; height: .7em; margin-right: .45em; border: 2px solid var(--tone); border-radius: 2px; }
 .outcome.ok { --tone: var(--blue); } .outcome.fail { --tone: var(--orange); } .outcome.unknown { --tone: var(--pink); }
 .outcome.ok::before { background: var(--tone); } .outcome.unknown::before { border-style: dashed; }
+.brief { white-space: nowrap; }
+.judges td:last-child { width: 50%; }
 tr.neighbour { color: var(--dim); } tr.neighbour strong { font-weight: normal; }
 
 table { border-collapse: collapse; font-size: .9rem; line-height: 1.4; width: 100%; margin: .6rem 0; }
@@ -174,6 +177,7 @@ summary { cursor: pointer; color: var(--link); padding: .35rem 0; }
   .cards td:empty, .cards td:has(> span:only-child:empty) { display: none; }
   .cards .repeated { visibility: visible; }
   .violation .cards tr { padding: .45rem 0; }
+  .cards tr.neighbour .aside { display: none; }
 }
 @media print {
   body { font-size: 12px; } main { max-width: none; padding: 0; }

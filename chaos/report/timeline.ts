@@ -123,7 +123,7 @@ ${list.map(
   (
     bucket,
     index,
-  ) => html`<tr><th scope="row">${moment(bucket.fromMs).replace(/\.?0+ s$/, ' s')}</th><td>${faultsIn(faults, bucket)}</td><td>${incidentsIn(incidents, bucket)}</td>${numbered.map(
+  ) => html`<tr><th scope="row">${moment(bucket.fromMs).replace(/\.?0+ s$/, ' s')}</th><td>${faultsIn(faults, bucket)}</td><td>${incidentsIn(incidents, bucket, index === list.length - 1)}</td>${numbered.map(
     ({ values, written }) => {
       const value = values[index];
       return html`<td>${value === undefined ? undefined : written(value)}</td>`;
@@ -143,10 +143,14 @@ function faultsIn(faults: readonly FaultSpan[], { fromMs, untilMs }: Bucket): st
   );
 }
 
-function incidentsIn(incidents: readonly Incident[], { fromMs, untilMs }: Bucket): string {
+function incidentsIn(
+  incidents: readonly Incident[],
+  { fromMs, untilMs }: Bucket,
+  isLast: boolean,
+): string {
   return named(
     incidents.flatMap(({ atMs, says }) =>
-      atMs >= fromMs && atMs < untilMs ? [cut(says, LABEL_LENGTH_MAX)] : [],
+      atMs >= fromMs && (isLast || atMs < untilMs) ? [cut(says, LABEL_LENGTH_MAX)] : [],
     ),
   );
 }

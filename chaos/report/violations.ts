@@ -11,7 +11,8 @@ import type { DrawnViolation } from './bands.ts';
 import { barLabel, percent } from './drawing.ts';
 import { count, counted, duration, moment } from './figures.ts';
 import { cut, html, type Markup } from './markup.ts';
-import { asked, told } from './operation-words.ts';
+import { asked, thingsOf, told } from './operation-words.ts';
+import { writesSomething } from './recovery.ts';
 
 export const VIOLATIONS_MAX = 40;
 const OPERATIONS_MAX = 12;
@@ -111,11 +112,11 @@ ${inOrder([...shown, ...neighbours]).map((operation) => {
   const { servedBy, decision } = operation.told ?? {};
   const isInvolved = involved.has(operation);
   return html`<tr class="${isInvolved ? '' : 'neighbour'}"><th scope="row">#${id}${isInvolved ? undefined : html` <span class="dim">neighbour</span>`}</th>
-<td data-label="Client, session"><span>client ${client}, session ${session}<br><span class="dim">edge ${cut(edge, 40)}, home ${cut(home, 40)}</span></span></td>
+<td data-label="Client, session" class="aside"><span><span class="brief">client ${client}, session ${session}</span><br><span class="dim">edge ${cut(edge, 40)}, home ${cut(home, 40)}</span></span></td>
 <td data-label="Asked"><span><strong>${cut(asked(operation.action), WORDS_MAX)}</strong><br><span class="dim">${cut(subject, 80)}, ${level}</span></span></td>
 <td data-label="Told"><span class="outcome ${operation.outcome.kind}">${cut(told(operation), WORDS_MAX)}</span></td>
-<td data-label="When"><span>${moment(invokedAtMs)}<br><span class="dim">for ${duration(endedAtMs - invokedAtMs)}</span></span></td>
-<td data-label="Answered by"><span>${cut(servedBy ?? 'nobody', 60)}<br><span class="dim">${cut(decision ?? '', WORDS_MAX)}</span></span></td></tr>
+<td data-label="When" class="brief"><span>${moment(invokedAtMs)}<br><span class="dim">for ${duration(endedAtMs - invokedAtMs)}</span></span></td>
+<td data-label="Answered by" class="aside"><span>${cut(servedBy ?? 'nobody', 60)}<br><span class="dim">${cut(decision ?? '', WORDS_MAX)}</span></span></td></tr>
 `;
 })}</tbody></table>`;
 }
@@ -151,7 +152,15 @@ function swimBar(
   const { invokedAtMs, endedAtMs, outcome } = operation;
   const [from, to] = [share(invokedAtMs), share(endedAtMs)];
   const tone = `swim-bar ${outcome.kind}${isInvolved ? '' : ' neighbour'}`;
-  return html`${barLabel(`#${operation.id} ${sentence(operation)}`, [from, to], y + 12, { tone: isInvolved ? '' : 'dim', brief: `#${operation.id} ${asked(operation.action)}` })}<rect class="${tone}" x="${percent(from)}" y="${y + 17}" width="${percent(to - from)}" height="9" rx="2"><title>${moment(invokedAtMs)} to ${moment(endedAtMs)}</title></rect>`;
+  return html`${barLabel(`#${operation.id} ${sentence(operation)}`, [from, to], y + 12, { tone: isInvolved ? '' : 'dim', brief: brief(operation) })}<rect class="${tone}" x="${percent(from)}" y="${y + 17}" width="${percent(to - from)}" height="9" rx="2"><title>${moment(invokedAtMs)} to ${moment(endedAtMs)}</title></rect>`;
+}
+
+/** Of a write what it wrote, of a read what it saw: that is what contradicts. */
+function brief(operation: Operation): string {
+  const words = writesSomething(operation.action)
+    ? `${asked(operation.action)} → ${operation.outcome.kind}`
+    : `read → ${told(operation)}`;
+  return `#${operation.id} ${cut(words, 80)}`;
 }
 
 function sentence(operation: Operation): string {
@@ -175,7 +184,10 @@ function shortened(operations: readonly Operation[]): (ms: number) => number {
   return (ms) => (places.get(ms) ?? 0) / (sum + 1);
 }
 
-/** The last before, the first after, and what overlaps, of the same subjects. */
+/**
+ * The last before, the first after, and what overlaps, of the same subjects and of the same lists,
+ * registers or products. What was told that it was not done is no neighbour: it explains nothing.
+ */
 function neighboursOf(
   shown: readonly Operation[],
   bySubject: ReadonlyMap<string, readonly Operation[]>,
@@ -186,7 +198,13 @@ function neighboursOf(
     const mine = shown.filter((operation) => operation.subject === subject);
     const fromMs = Math.min(...mine.map(({ invokedAtMs }) => invokedAtMs));
     const untilMs = Math.max(...mine.map(({ endedAtMs }) => endedAtMs));
-    const others = inOrder(bySubject.get(subject) ?? []).filter((one) => !involved.has(one));
+    const about = new Set(mine.flatMap(({ action }) => thingsOf(action)));
+    const others = inOrder(bySubject.get(subject) ?? []).filter(
+      (one) =>
+        !involved.has(one) &&
+        one.outcome.kind !== 'fail' &&
+        thingsOf(one.action).some((thing) => about.has(thing)),
+    );
     const before = others.filter(({ invokedAtMs }) => invokedAtMs < fromMs).at(-1);
     const within = others.filter(
       ({ invokedAtMs }) => invokedAtMs >= fromMs && invokedAtMs <= untilMs,
