@@ -22,6 +22,8 @@ const FAULT_ROWS_MAX = 12;
 const KINDS_MAX = 12;
 /** More lines where something struck at once would hide what is drawn before them. */
 const STRUCK_MAX = 24;
+/** More shades behind everything are a pattern and no help; the faults have their rows. */
+const SHADES_MAX = 60;
 /** In a row of more than these, signs are small. */
 const LARGE_SIGNS_MAX = 12;
 const ROW_PX = 30;
@@ -71,7 +73,8 @@ export function faultShade(faults: readonly FaultSpan[], endMs: number): Markup 
     ),
   );
   const lines = struck.length > STRUCK_MAX ? [] : struck;
-  return html`${lasting.map(([from, to]) => html`<rect class="shade" x="${percent(from)}" y="0" width="${percent(to - from)}" height="100%"/>`)}${lines.map(([at]) => html`<line class="struck" x1="${percent(at)}" x2="${percent(at)}" y1="0" y2="100%"/>`)}`;
+  const shades = lasting.length > SHADES_MAX ? [] : lasting;
+  return html`${shades.map(([from, to]) => html`<rect class="shade" x="${percent(from)}" y="0" width="${percent(to - from)}" height="100%"/>`)}${lines.map(([at]) => html`<line class="struck" x1="${percent(at)}" x2="${percent(at)}" y1="0" y2="100%"/>`)}`;
 }
 
 export function primariesBand({ looks, regions }: RunRecord, endMs: number): Band | undefined {

@@ -31,7 +31,7 @@ describe.skipIf(path === undefined)('in Chromium', () => {
   const folder = mkdtempSync(join(tmpdir(), 'chaos-pages-'));
   const records = {
     calm: calmRecord(1_500),
-    kill: killRecord(2_000),
+    kill: killRecord(),
     broken: brokenRecord(),
     storm: stormRecord(4_000),
     empty: emptyRecord(),

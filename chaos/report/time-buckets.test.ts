@@ -38,6 +38,19 @@ describe('the slices of a run', () => {
     }
   });
 
+  test('take in what was sent at the very end, and a clock that ran a little ahead', () => {
+    const [one] = runs.calm.history.operations;
+    if (one === undefined) throw new Error('The sample has no operation.');
+    const operations = [-3, 1_000].map((at) => ({ ...one, invokedAtMs: at, endedAtMs: 1_000 }));
+    const { list, widthMs } = timeBuckets({
+      ...emptyRecord(),
+      durationMs: 1_000,
+      history: { operations, settled: [], acceptedLosses: [] },
+    });
+    expect(1_000 % widthMs).toBe(0);
+    expect([list[0]?.outcomes.ok, list.at(-1)?.outcomes.ok]).toEqual([1, 1]);
+  });
+
   test('have the percentiles of their own operations', () => {
     const record = runs.kill;
     const { list } = timeBuckets(record);

@@ -12,6 +12,9 @@ import { type Spread, spread } from './percentile.ts';
 
 /** On a telephone a slice is then still two points wide. */
 export const BUCKETS_MAX = 150;
+/** With fewer operations a slice has no percentiles worth the name; but some slices there must be. */
+const OPERATIONS_PER_BUCKET = 60;
+const BUCKETS_MIN = 40;
 
 const WIDTHS_MS = [100, 200, 500];
 
@@ -31,7 +34,8 @@ export type Buckets = { widthMs: number; endMs: number; list: readonly Bucket[] 
 
 export function timeBuckets(record: RunRecord): Buckets {
   const endMs = runEndMs(record);
-  const widthMs = bucketWidthMs(endMs);
+  const enough = Math.floor(record.history.operations.length / OPERATIONS_PER_BUCKET);
+  const widthMs = bucketWidthMs(endMs, Math.min(BUCKETS_MAX, Math.max(BUCKETS_MIN, enough)));
   const size = Math.max(1, Math.ceil(endMs / widthMs));
   const at = (ms: number) => Math.min(size - 1, Math.max(0, Math.floor(ms / widthMs)));
   const lists = Array.from({ length: size }, () => ({
@@ -84,9 +88,9 @@ export function runEndMs({ durationMs, faults, incidents, looks, history }: RunR
 }
 
 /** 1, 2 or 5 times a power of ten, so that its borders are round. */
-export function bucketWidthMs(endMs: number): number {
+export function bucketWidthMs(endMs: number, bucketsMax = BUCKETS_MAX): number {
   for (let scale = 1; ; scale *= 10)
-    for (const width of WIDTHS_MS) if (endMs <= width * scale * BUCKETS_MAX) return width * scale;
+    for (const width of WIDTHS_MS) if (endMs <= width * scale * bucketsMax) return width * scale;
 }
 
 function spreads(latency: ReadonlyMap<string, readonly number[]>): Map<string, Spread> {
