@@ -1,36 +1,29 @@
 #!/usr/bin/env node
 /**
  * The command `domicile`: the one place where the router meets environment, clock and terminal.
+ *
+ * Each command loads what it needs and no more, and keeps what was compiled beside the packages:
+ * a local world starts six of these processes at once, and loading is most of their start.
  */
 import { randomBytes } from 'node:crypto';
+import { enableCompileCache, flushCompileCache } from 'node:module';
 import { userInfo } from 'node:os';
 import { resolve } from 'node:path';
 import { performance } from 'node:perf_hooks';
+import { fileURLToPath } from 'node:url';
 import { styleText } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
 import { Command } from 'commander';
 import { CannotStart } from '../regions/local/cannot-start.ts';
 import { ownModule } from '../regions/own-module.ts';
-import { auditCommand, verifyCommand } from './audit-command.ts';
-import { BACKUPS_KEPT, backupCommand, backupsCommand } from './backup/backup-command.ts';
-import { drillCommand } from './backup/drill-command.ts';
-import { restoreCommand } from './backup/restore-command.ts';
-import { settingsHelp } from './config.ts';
-import { down } from './down-command.ts';
-import { startEdge } from './edge-command.ts';
-import { followedHistory, followedStatus, followedSwitchover } from './followed-region-command.ts';
-import { initCommand } from './init-command.ts';
-import { startKeeper } from './keeper-command.ts';
-import { refillCommand, statusCommand } from './mirrors-command.ts';
-import { applyCommand, planCommand } from './plan-command.ts';
-import { type Answer, checkCommand, explainCommand } from './policy-command.ts';
-import { ProvisionError } from './provision.ts';
-import { regionHistory, regionPromote, regionStatus, regionSwitchover } from './region-command.ts';
-import { schemaApplyCommand, schemaPlanCommand } from './schema-command.ts';
-import { up } from './up-command.ts';
+import { BACKUPS_KEPT } from './backup/backups-kept.ts';
+import type { Answer } from './policy-command.ts';
 
 const STOREFRONT = ownModule(import.meta.url, '../examples/storefront/app');
 const ROOT = resolve('.domicile');
+
+// Whoever may write there may change the packages themselves; where nobody may, nothing is kept.
+enableCompileCache(fileURLToPath(new URL('../node_modules/.cache/compiled', import.meta.url)));
 
 // A reader that has seen enough (`| head`) is no reason to leave a world half way.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -59,6 +52,13 @@ function askedToEnd(): AbortSignal {
   return controller.signal;
 }
 
+/** Settings have their defaults from the edge, so only those who may want its help load it. */
+async function edgeSettings(): Promise<string> {
+  if (!process.argv.includes('edge')) return '';
+  const { settingsHelp } = await import('./config.ts');
+  return `\nEnvironment:\n${settingsHelp()}`;
+}
+
 const program = new Command('domicile')
   .description('Keeps each user’s data in its legal home, over ordinary Postgres.')
   .version('0.1.0');
@@ -78,6 +78,7 @@ program
   .option('--no-backups', 'neither archive the log of each region nor take base backups')
   .option('--not-durable', 'faster: data survives crashes of processes, not of the machine')
   .action(async (options) => {
+    const { up } = await import('./up-command.ts');
     const ending = askedToEnd();
     const outcome = await up({
       ...options,
@@ -98,6 +99,7 @@ program
   .description('begin an app: four files that run as they are')
   .argument('[folder]', 'where to write them', '.')
   .action(async (folder) => {
+    const { initCommand } = await import('./init-command.ts');
     const written = await initCommand(folder);
     if ('complaints' in written) return complain('init', written.complaints);
     for (const line of written.lines) print(line);
@@ -109,6 +111,7 @@ program
   .option('--root <folder>', 'where data and logs are kept', ROOT)
   .option('--wipe', 'remove its data as well')
   .action(async ({ root, wipe }) => {
+    const { down } = await import('./down-command.ts');
     await down({ root, wipe: wipe === true, print });
   });
 
@@ -121,8 +124,9 @@ program
   .option('--regions <file>', 'the regions (default: regions.yaml beside the app)')
   .option('--name <edge>', 'which of the region’s edges this is (default: the first)')
   .option('--listen <host:port>', 'where to listen (default: its address in the regions file)')
-  .addHelpText('after', `\nEnvironment:\n${settingsHelp()}`)
+  .addHelpText('after', await edgeSettings())
   .action(async (options) => {
+    const { startEdge } = await import('./edge-command.ts');
     const ending = askedToEnd();
     // V8 sees requests in flight survive a collection and then allocates their like as old from
     // the start, which keeps whole finished requests until a full collection: 8 ms a scavenge
@@ -139,6 +143,8 @@ program
     if ('complaints' in started) return complain('edge', started.complaints);
     print(`edge of ${options.region} serves on ${started.address}`);
     process.send?.('ready');
+    // Its end may come without a warning, and then nothing would be kept.
+    flushCompileCache();
     ending.addEventListener('abort', () => {
       void started.stop().then(() => process.exit(0));
     });
@@ -153,6 +159,7 @@ program
   .option('--policy <file>', 'the residency policy (default: residency.yaml beside the app)')
   .option('--regions <file>', 'the regions (default: regions.yaml beside the app)')
   .action(async (options) => {
+    const { startKeeper } = await import('./keeper-command.ts');
     const ending = askedToEnd();
     process.on('disconnect', () => process.exit(0));
     const started = await startKeeper(options, {
@@ -165,6 +172,7 @@ program
     if ('complaints' in started) return complain('keeper', started.complaints);
     print(`keeper of ${options.region} answers on ${started.address}`);
     process.send?.('ready');
+    flushCompileCache();
     ending.addEventListener('abort', () => {
       void started.stop().then(() => process.exit(0));
     });
@@ -188,6 +196,7 @@ policyOptions(policy.command('check'))
   .option('--with-schema', 'hold it against the tables that the app’s schema.sql makes, too')
   .option('--schema <file>', 'the app’s tables (default: schema.sql beside the app)')
   .action(async (options) => {
+    const { checkCommand } = await import('./policy-command.ts');
     // Only a rehearsal has something to clean up; without one, a signal ends this at once.
     const ending = options.withSchema === true ? askedToEnd() : undefined;
     answer(await checkCommand(options, ending), options.json);
@@ -196,7 +205,10 @@ policyOptions(policy.command('check'))
 policyOptions(policy.command('explain'))
   .description('say where a subject would live and where each of its columns may be')
   .argument('<facts...>', 'such as country=DE contract=standard')
-  .action(async (facts, options) => answer(await explainCommand(options, facts), options.json));
+  .action(async (facts, options) => {
+    const { explainCommand } = await import('./policy-command.ts');
+    answer(await explainCommand(options, facts), options.json);
+  });
 
 const today = () => new Date().toISOString().slice(0, 10);
 /** For the record of who changed what. */
@@ -225,9 +237,10 @@ policy
   .option('--out <file>', 'write the plan to a file, for an apply of exactly this plan')
   .option(...root)
   .option(...json)
-  .action(async (options) =>
-    answer(await planCommand({ ...options, today: today() }), options.json),
-  );
+  .action(async (options) => {
+    const { planCommand } = await import('./plan-command.ts');
+    answer(await planCommand({ ...options, today: today() }), options.json);
+  });
 
 policy
   .command('apply')
@@ -238,6 +251,7 @@ policy
   .option(...root)
   .option(...json)
   .action(async (options) => {
+    const { applyCommand } = await import('./plan-command.ts');
     const progress = options.json === true ? () => {} : print;
     const by = options.by ?? operatorName();
     const asked = { ...options, by, today: today(), print: progress, signal: askedToEnd() };
@@ -254,9 +268,10 @@ schema
   .option(...asStarted)
   .option(...root)
   .option(...json)
-  .action(async (options) =>
-    answer(await schemaPlanCommand({ ...options, today: today() }), options.json),
-  );
+  .action(async (options) => {
+    const { schemaPlanCommand } = await import('./schema-command.ts');
+    answer(await schemaPlanCommand({ ...options, today: today() }), options.json);
+  });
 
 schema
   .command('apply')
@@ -266,6 +281,7 @@ schema
   .option(...root)
   .option(...json)
   .action(async (options) => {
+    const { schemaApplyCommand } = await import('./schema-command.ts');
     const progress = options.json === true ? () => {} : print;
     const by = options.by ?? operatorName();
     const asked = { ...options, by, today: today(), print: progress, signal: askedToEnd() };
@@ -279,7 +295,10 @@ mirrors
   .description('say how each copy does, what edges may read of it, and what was taken back')
   .option(...root)
   .option(...json)
-  .action(async (options) => answer(await statusCommand(options), options.json));
+  .action(async (options) => {
+    const { statusCommand } = await import('./mirrors-command.ts');
+    answer(await statusCommand(options), options.json);
+  });
 
 mirrors
   .command('refill')
@@ -291,6 +310,7 @@ mirrors
   .option(...root)
   .option(...json)
   .action(async (options) => {
+    const { refillCommand } = await import('./mirrors-command.ts');
     const progress = options.json === true ? () => {} : print;
     const by = options.by ?? operatorName();
     const asked = { ...options, by, print: progress, signal: askedToEnd() };
@@ -323,14 +343,16 @@ region
   .option(...root)
   .option(...regionsFile)
   .option(...json)
-  .action(async (region, options) =>
+  .action(async (region, options) => {
+    const { followedStatus } = await import('./followed-region-command.ts');
+    const { regionStatus } = await import('./region-command.ts');
     answer(
       options.regions === undefined
         ? await regionStatus({ ...options, region })
         : await followedStatus({ ...options, region, ...fromHere() }),
       options.json,
-    ),
-  );
+    );
+  });
 
 region
   .command('history')
@@ -340,14 +362,16 @@ region
   .option(...root)
   .option(...regionsFile)
   .option(...json)
-  .action(async (region, options) =>
+  .action(async (region, options) => {
+    const { followedHistory } = await import('./followed-region-command.ts');
+    const { regionHistory } = await import('./region-command.ts');
     answer(
       options.regions === undefined
         ? await regionHistory({ ...options, region })
         : await followedHistory({ ...options, region, ...fromHere() }),
       options.json,
-    ),
-  );
+    );
+  });
 
 region
   .command('switchover')
@@ -359,6 +383,8 @@ region
   .option(...regionsFile)
   .option(...json)
   .action(async (region, options) => {
+    const { followedSwitchover } = await import('./followed-region-command.ts');
+    const { regionSwitchover } = await import('./region-command.ts');
     const by = options.by ?? operatorName();
     answer(
       options.regions === undefined
@@ -379,6 +405,7 @@ region
   .option(...root)
   .option(...json)
   .action(async (region, node, options) => {
+    const { regionPromote } = await import('./region-command.ts');
     const by = options.by ?? operatorName();
     answer(await regionPromote({ ...options, region, node, by }), options.json);
   });
@@ -391,6 +418,7 @@ region
   .option(...root)
   .option(...json)
   .action(async (region, options) => {
+    const { backupCommand } = await import('./backup/backup-command.ts');
     const asked = { ...options, region, wallClock: Date.now, ending: askedToEnd() };
     answer(await backupCommand(asked), options.json);
   });
@@ -402,6 +430,7 @@ region
   .option(...root)
   .option(...json)
   .action(async (region, options) => {
+    const { backupsCommand } = await import('./backup/backup-command.ts');
     answer(await backupsCommand({ ...options, region, wallClock: Date.now }), options.json);
   });
 
@@ -415,6 +444,7 @@ region
   .option(...root)
   .option(...json)
   .action(async (region, options) => {
+    const { drillCommand } = await import('./backup/drill-command.ts');
     const asked = {
       ...options,
       region,
@@ -438,6 +468,7 @@ region
   .option(...root)
   .option(...json)
   .action(async (region, options) => {
+    const { restoreCommand } = await import('./backup/restore-command.ts');
     answer(await restoreCommand({ ...options, region }), options.json);
   });
 
@@ -454,6 +485,7 @@ const audit = program
   .option('--every <time>', 'between the starts of two rounds', '60s')
   .option(...json)
   .action(async (options) => {
+    const { auditCommand } = await import('./audit-command.ts');
     process.exitCode = await auditCommand({
       ...options,
       wallClock: Date.now,
@@ -470,6 +502,7 @@ audit
   .requiredOption('--key <file>', 'the auditor’s public key, audit.pub')
   .option(...json)
   .action(async (report, _options, command) => {
+    const { verifyCommand } = await import('./audit-command.ts');
     // Both commands know --json, and the outer one reads it.
     const options = command.optsWithGlobals();
     answer(await verifyCommand(report, options.key), options.json);
@@ -487,6 +520,7 @@ try {
   await program.parseAsync(commandFirst(process.argv.slice(2)), { from: 'user' });
 } catch (error) {
   // What a person can mend is said in words; everything else is a bug and keeps its stack.
+  const { ProvisionError } = await import('./provision.ts');
   if (!(error instanceof CannotStart) && !(error instanceof ProvisionError)) throw error;
   process.stderr.write(`${styleText('red', 'domicile:')} ${error.message}\n`);
   process.exitCode = 1;

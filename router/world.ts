@@ -27,7 +27,7 @@ import { ownModule } from '../regions/own-module.ts';
 import type { Faults } from '../regions/toxiproxy.ts';
 import { backupPlace } from './backup/archive-folder.ts';
 import { type Archiver, startArchiver } from './backup/archiver.ts';
-import { BACKUPS_KEPT } from './backup/backup-command.ts';
+import { BACKUPS_KEPT } from './backup/backups-kept.ts';
 import { catalogueText } from './catalogue-text.ts';
 import { fileRecordStore } from './keeper/record-store.ts';
 import { awaitSlotsReady } from './keeper/standby-slots.ts';

@@ -7,11 +7,9 @@ import { formatLsn } from '../../regions/position.ts';
 import type { Answer } from '../policy-command.ts';
 import { lastReceived } from './archive-folder.ts';
 import { type Backup, listBackups, pruneArchive } from './backups.ts';
+import { BACKUPS_KEPT } from './backups-kept.ts';
 import { openRegion, type RegionOptions } from './region-command.ts';
 import { takeBackup } from './take-backup.ts';
-
-/** Base backups that are kept, with the log that they need. */
-export const BACKUPS_KEPT = 2;
 
 export type BackupOptions = RegionOptions & {
   keep?: string;
