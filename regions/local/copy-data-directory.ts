@@ -5,11 +5,20 @@
  * the backup's start on, repairs all of that. What belongs to the server and not to the data is
  * left out, as PostgreSQL's manual lists it.
  */
-import { constants, type Dirent } from 'node:fs';
-import { copyFile, lstat, mkdir, readdir } from 'node:fs/promises';
+import {
+  chownSync,
+  constants,
+  copyFileSync,
+  type Dirent,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+} from 'node:fs';
+import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setImmediate as turn } from 'node:timers/promises';
 import { CannotStart } from './cannot-start.ts';
-import { giveTo, type ProcessUser } from './process-user.ts';
+import type { ProcessUser } from './process-user.ts';
 
 /** Copied as empty directories. Slots in particular must not be: a copy would hold back log for ever. */
 const EMPTIED = new Set([
@@ -41,8 +50,13 @@ const LEFT_OUT = new Set([
 /** The server writes it all the time, so it is copied last and in one read. */
 const CONTROL_FILE = join('global', 'pg_control');
 
-/** More at a time only fill the queue of the four threads that do it. */
-const AT_A_TIME = 8;
+/**
+ * Up to here a file is copied at once: a new cluster has a thousand of them, and to hand each to a
+ * thread and back costs several times the copy.
+ */
+const AT_ONCE_BYTES_MAX = 1_048_576;
+/** Everything else in this process waits so long, some milliseconds. */
+const AT_ONCE_FILES_MAX = 25;
 
 export async function copyDataDirectory(
   from: string,
@@ -50,32 +64,29 @@ export async function copyDataDirectory(
   user: ProcessUser | undefined,
   signal: AbortSignal,
 ): Promise<void> {
-  const files = await makeDirectories(from, to, '', user);
-  const queue = files.filter((file) => file !== CONTROL_FILE).values();
-  const worker = async () => {
-    for (const file of queue) {
-      signal.throwIfAborted();
-      await copyOne(join(from, file), join(to, file), user);
-    }
-  };
-  await Promise.all(Array.from({ length: AT_A_TIME }, worker));
-  await copyOne(join(from, CONTROL_FILE), join(to, CONTROL_FILE), user);
+  const files = makeDirectories(from, to, '', user);
+  let atOnce = 0;
+  for (const file of [...files.filter((name) => name !== CONTROL_FILE), CONTROL_FILE]) {
+    if (++atOnce % AT_ONCE_FILES_MAX === 0) await turn();
+    signal.throwIfAborted();
+    await copyOne(join(from, file), join(to, file), user);
+  }
   for (const folder of ['archive_status', 'summaries']) {
-    await makeDirectory(join(to, 'pg_wal', folder), user);
+    makeDirectory(join(to, 'pg_wal', folder), user);
   }
 }
 
 /** Names of the files to copy, relative to `from`, once their directories are made. */
-async function makeDirectories(
+function makeDirectories(
   from: string,
   to: string,
   below: string,
   user: ProcessUser | undefined,
-): Promise<string[]> {
-  await makeDirectory(join(to, below), user);
+): string[] {
+  makeDirectory(join(to, below), user);
   if (EMPTIED.has(below)) return [];
   const files: string[] = [];
-  for (const entry of await entriesOf(join(from, below))) {
+  for (const entry of entriesOf(join(from, below))) {
     const name = join(below, entry.name);
     if (LEFT_OUT.has(entry.name) || entry.name.startsWith('pgsql_tmp')) continue;
     if (entry.isSymbolicLink()) {
@@ -83,35 +94,39 @@ async function makeDirectories(
         `${join(from, name)} leads out of the data directory; the local world does not copy tablespaces`,
       );
     }
-    if (entry.isDirectory()) files.push(...(await makeDirectories(from, to, name, user)));
+    if (entry.isDirectory()) files.push(...makeDirectories(from, to, name, user));
     else if (entry.isFile()) files.push(name);
   }
   return files;
 }
 
 /** A database that is dropped meanwhile takes its directory along. */
-async function entriesOf(folder: string): Promise<Dirent[]> {
+function entriesOf(folder: string): Dirent[] {
   try {
-    return await readdir(folder, { withFileTypes: true });
+    return readdirSync(folder, { withFileTypes: true });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
     return [];
   }
 }
 
-async function makeDirectory(path: string, user: ProcessUser | undefined): Promise<void> {
-  await mkdir(path, { mode: 0o700 });
-  await giveTo(user, path);
+function makeDirectory(path: string, user: ProcessUser | undefined): void {
+  mkdirSync(path, { mode: 0o700 });
+  if (user !== undefined) chownSync(path, user.uid, user.gid);
 }
 
 async function copyOne(from: string, to: string, user: ProcessUser | undefined): Promise<void> {
+  // A table that was dropped meanwhile.
+  const found = lstatSync(from, { throwIfNoEntry: false });
+  if (found === undefined) return;
   try {
-    await copyFile(from, to, constants.COPYFILE_FICLONE);
+    if (found.size > AT_ONCE_BYTES_MAX) await copyFile(from, to, constants.COPYFILE_FICLONE);
+    else copyFileSync(from, to, constants.COPYFILE_FICLONE);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    // A table that was dropped meanwhile. Unless the target is what is missing: then tell.
-    if ((await lstat(from).catch(() => undefined)) !== undefined) throw error;
+    // Unless the target is what is missing: then tell.
+    if (lstatSync(from, { throwIfNoEntry: false }) !== undefined) throw error;
     return;
   }
-  await giveTo(user, to);
+  if (user !== undefined) chownSync(to, user.uid, user.gid);
 }

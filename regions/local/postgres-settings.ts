@@ -33,6 +33,8 @@ export function settingsText({ kind, node, durable, follows }: ServerSettings): 
     fsync: durable,
     // A base backup forces full pages for as long as it takes, whatever stands here.
     full_page_writes: durable,
+    // Zeros are written ahead so that the disk is known to have room: 16 MB for each file of the log.
+    wal_init_zero: durable,
     ...(follows === undefined
       ? {}
       : { primary_conninfo: conninfo(node.name, follows), primary_slot_name: slotName(node.name) }),

@@ -26,6 +26,7 @@ import { CannotStart } from './cannot-start.ts';
 import { postgresPorts } from './catalogue-ports.ts';
 import { choosePrimary } from './choose-primary.ts';
 import { type ClusterHistory, readHistory } from './cluster-history.ts';
+import { clusterTemplate, TEMPLATES, type Template } from './cluster-template.ts';
 import { copyDataDirectory } from './copy-data-directory.ts';
 import { initialiseCluster, makeDraft, removeDrafts } from './initialise-cluster.ts';
 import { type Binaries, findBinaries } from './platform-binaries.ts';
@@ -169,6 +170,7 @@ class Clusters {
   readonly #ending = new AbortController();
   readonly #copying = new Set<Promise<void>>();
   #ended: Promise<void> | undefined;
+  #template: Promise<Template | undefined> | undefined;
 
   constructor(
     options: StartOptions,
@@ -344,8 +346,21 @@ class Clusters {
       user: this.#user,
       password: this.#superuserPassword(seat),
       durable: this.#options.durable,
+      template: (scratch) => this.#templateOnce(scratch),
       signal: this.#ending.signal,
     });
+  }
+
+  /** Whoever needs it first makes it if it is not there yet; the others wait, which is faster. */
+  #templateOnce(scratch: string): Promise<Template | undefined> {
+    this.#template ??= clusterTemplate({
+      folder: TEMPLATES,
+      scratch,
+      binaries: this.#binaries,
+      user: this.#user,
+      signal: this.#ending.signal,
+    });
+    return this.#template;
   }
 
   async #startSeat(seat: Seat, primary?: Seat): Promise<void> {
