@@ -86,7 +86,7 @@ test('clusters of one world have different secrets against those who try names o
   expect(nonces[0]).not.toBe(nonces[1]);
 });
 
-test('two that are made at the same time are one, and it lets nobody in with its own password', async () => {
+test('two that are made at the same time are one, and it is closed to other users', async () => {
   const folder = join(parent, 'twice');
   const both = await Promise.all([templateIn(folder), templateIn(folder)]);
   expect(both[0]).toBeDefined();
