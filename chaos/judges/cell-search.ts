@@ -60,7 +60,7 @@ export function explainCell(
     return { kind: 'given-up', why };
   }
   const involved = shortened(calls, beginsUnknown, found.stuck);
-  const short = tried(involved, beginsUnknown, stepsMax);
+  const short = tried(involved, beginsUnknown, SHORTENING_STEPS_MAX, false);
   const { stuck, order, holds } = short.kind === 'contradiction' ? short : found;
   return {
     kind: 'contradiction',
@@ -92,7 +92,13 @@ type Tried =
     }
   | { kind: 'given-up'; steps: number };
 
-function tried(all: readonly CellCall[], beginsUnknown: boolean, stepsMax: number): Tried {
+/** With `looksAhead`, a value is not overwritten before everybody has seen it who did. */
+function tried(
+  all: readonly CellCall[],
+  beginsUnknown: boolean,
+  stepsMax: number,
+  looksAhead = true,
+): Tried {
   const { calls, searched } = required(all);
   const numbers = new Map<State, number>([
     [NEVER, 0],
@@ -106,28 +112,46 @@ function tried(all: readonly CellCall[], beginsUnknown: boolean, stepsMax: numbe
   };
   const expects = calls.map((call) => (call.expects === undefined ? -1 : numberOf(call.expects)));
   const puts = calls.map((call) => (call.puts === undefined ? -1 : numberOf(call.puts)));
+  // What is sent later was not left there before.
+  const isPut = new Uint8Array(numbers.size);
+  for (const state of puts) if (state !== -1) isPut[state] = 1;
   /** By state: who has yet to see it. */
   const waiting = new Int32Array(numbers.size);
-  for (const state of expects) if (state !== -1) waiting[state] = (waiting[state] as number) + 1;
+  const readers: number[][] = Array.from({ length: numbers.size }, () => []);
+  searched.forEach(({ pure }, call) => {
+    const state = expects[call] as number;
+    if (pure && state !== -1) readers[state]?.push(call);
+  });
+  const swaps = new Int32Array(numbers.size);
+  const count = (call: number, by: number) => {
+    const state = expects[call] as number;
+    if (state === -1) return;
+    waiting[state] = (waiting[state] as number) + by;
+    if (puts[call] !== -1) swaps[state] = (swaps[state] as number) + by;
+  };
+  for (let call = 0; call < calls.length; call++) count(call, 1);
   const machine: Machine = {
     initial: beginsUnknown ? 1 : 0,
+    pureIn: (state) => readers[state] ?? [],
     step(state, call) {
       const wanted = expects[call] as number;
-      if (wanted !== -1 && state !== 1 && state !== wanted) return undefined;
+      if (wanted !== -1 && state !== wanted && (state !== 1 || isPut[wanted] === 1)) {
+        return undefined;
+      }
       const put = puts[call] as number;
       if (put === -1) return wanted;
+      if (!looksAhead) return put;
       // Once overwritten it never comes back.
       const others = (waiting[state] as number) - (wanted === state ? 1 : 0);
       return state !== 1 && others > 0 ? undefined : put;
     },
-    taken(call) {
-      const wanted = expects[call] as number;
-      if (wanted !== -1) waiting[wanted] = (waiting[wanted] as number) - 1;
+    isHopeless(state) {
+      if (!looksAhead || state === 1 || waiting[state] === 0) return false;
+      // Somebody has yet to see it who cannot now; only a swap may see it and end it at once.
+      return waiting[state] !== 1 || swaps[state] !== 1;
     },
-    undone(call) {
-      const wanted = expects[call] as number;
-      if (wanted !== -1) waiting[wanted] = (waiting[wanted] as number) + 1;
-    },
+    taken: (call) => count(call, -1),
+    undone: (call) => count(call, 1),
   };
   const found = search(searched, machine, stepsMax);
   if (found.kind !== 'contradiction') return found;

@@ -23,6 +23,10 @@ export type Machine = {
   initial: number;
   /** Undefined: the call cannot have answered so in this state. */
   step(state: number, call: number): number | undefined;
+  /** The pure calls that fit this state, if that is known without asking each. */
+  pureIn?(state: number): readonly number[];
+  /** Whether it is known that from here nothing leads on, asked when all pure calls were taken. */
+  isHopeless?(state: number): boolean;
   /** What it needs to know beside the state may depend on which calls were taken, and on no order. */
   taken?(call: number): void;
   undone?(call: number): void;
@@ -61,8 +65,29 @@ export function search(calls: readonly Call[], machine: Machine, stepsMax: numbe
     state = frame.state;
     if (calls[frame.call]?.optional === false) left++;
   };
+  const note = (blocked: number) => {
+    if (stuck !== -1 && frames.length <= longest.length) return;
+    longest = frames.map((frame) => frame.call);
+    stuck = blocked;
+  };
+  const absorbKnown = (pure: readonly number[]) => {
+    for (let more = true; more; ) {
+      more = false;
+      const untilMs = list.earliestEndMs((call) => memory.has(call));
+      for (const call of pure) {
+        steps++;
+        if (memory.has(call) || (calls[call]?.invokedAtMs ?? 0) > untilMs) continue;
+        take(call, state, true);
+        more = true;
+      }
+    }
+  };
   /** Takes everything that fits and changes nothing. */
   const absorb = () => {
+    if (machine.pureIn !== undefined) {
+      absorbKnown(machine.pureIn(state));
+      return;
+    }
     for (let event = list.first(); event !== -1 && list.isCall(event); ) {
       const call = list.callOf(event);
       steps++;
@@ -87,7 +112,8 @@ export function search(calls: readonly Call[], machine: Machine, stepsMax: numbe
         const before = frames.length;
         take(call, next, false);
         absorb();
-        if (memory.isNew(state)) {
+        if (machine.isHopeless?.(state) === true) note(list.earliest((each) => memory.has(each)));
+        else if (memory.isNew(state)) {
           event = list.first();
           continue;
         }
@@ -96,10 +122,7 @@ export function search(calls: readonly Call[], machine: Machine, stepsMax: numbe
       event = list.after(event);
       continue;
     }
-    if (stuck === -1 || frames.length > longest.length) {
-      longest = frames.map((frame) => frame.call);
-      stuck = event === -1 ? -1 : list.callOf(event);
-    }
+    note(event === -1 ? -1 : list.callOf(event));
     let frame = frames.pop();
     while (frame?.absorbed === true) {
       undo(frame);
@@ -116,8 +139,13 @@ export function search(calls: readonly Call[], machine: Machine, stepsMax: numbe
 class Events {
   #next: Int32Array;
   #previous: Int32Array;
-  /** The call of an event; events below `#calls` are calls, the others returns. */
+  /** Events below this are calls, the others returns. */
   #calls: number;
+  #endsMs: readonly number[];
+  /** In the order of their ends; those before `#passed` were all taken. */
+  #byEnd: readonly number[];
+  #rank: Int32Array;
+  #passed = 0;
 
   constructor(calls: readonly Call[]) {
     this.#calls = calls.length;
@@ -134,6 +162,14 @@ class Events {
       const [isLeftCall, isRightCall] = [a < calls.length, b < calls.length];
       if (isLeftCall !== isRightCall) return isLeftCall ? -1 : 1;
       return a - b;
+    });
+    this.#endsMs = calls.map(({ endedAtMs }) => endedAtMs);
+    this.#byEnd = events
+      .filter((event) => event >= calls.length)
+      .map((event) => this.callOf(event));
+    this.#rank = new Int32Array(calls.length);
+    this.#byEnd.forEach((call, rank) => {
+      this.#rank[call] = rank;
     });
     // The last place is the head of the list.
     const head = events.length;
@@ -173,6 +209,22 @@ class Events {
     return call;
   }
 
+  /** Of those that were not taken, the one that ends first; -1 if there is none. */
+  earliest(isTaken: (call: number) => boolean): number {
+    for (;;) {
+      const call = this.#byEnd[this.#passed];
+      if (call === undefined) return -1;
+      if (!isTaken(call)) return call;
+      this.#passed++;
+    }
+  }
+
+  /** Whatever was not taken and began later than this has to wait. */
+  earliestEndMs(isTaken: (call: number) => boolean): number {
+    const call = this.earliest(isTaken);
+    return call === -1 ? Number.POSITIVE_INFINITY : (this.#endsMs[call] as number);
+  }
+
   lift(call: number): void {
     this.#cut(call);
     this.#cut(call + this.#calls);
@@ -180,6 +232,7 @@ class Events {
 
   /** In the opposite order of `lift`, so that each finds the neighbours that it left. */
   unlift(call: number): void {
+    this.#passed = Math.min(this.#passed, this.#rank[call] as number);
     this.#mend(call + this.#calls);
     this.#mend(call);
   }
@@ -218,6 +271,10 @@ class Memory {
     this.#hash ^= scrambled(call);
     if (word >= this.#until) this.#until = word + 1;
     while (this.#words[this.#from] === 0xffff_ffff) this.#from++;
+  }
+
+  has(call: number): boolean {
+    return ((this.#words[call >>> 5] as number) & (1 << (call & 31))) !== 0;
   }
 
   remove(call: number): void {
