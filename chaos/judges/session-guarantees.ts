@@ -75,11 +75,25 @@ function ordersOfWrites(
   { acceptedLosses }: History,
   operations: readonly Operation[],
   settled: Settled | undefined,
-): ReadonlyMap<Place, LogOrder> {
+): Orders {
   const home = operations[0]?.home;
   const hasLost = acceptedLosses.some((loss) => loss.home === home);
-  return logOrders(hasLost ? [] : operations, settled);
+  const orders = new Map<Place, LogOrder[]>();
+  for (const [place, order] of logOrders(hasLost ? [] : operations, settled)) {
+    const strays = order.strays.slice(0, STRAYS_MAX).map((longest): LogOrder => {
+      const position = new Map(longest.values.map((value, index) => [value, index]));
+      return { place, longest, position, strays: [] };
+    });
+    orders.set(place, [order, ...strays]);
+  }
+  return orders;
 }
+
+/** Of each log the longest answer, and after it those that show another order. */
+type Orders = ReadonlyMap<Place, readonly LogOrder[]>;
+
+/** Answers of another order are looked at one by one; that there are any is a violation already. */
+const STRAYS_MAX = 20;
 
 // Logs
 
@@ -99,7 +113,7 @@ type Floor = {
 function judgeLogs(
   subject: string,
   stretch: readonly Operation[],
-  orders: ReadonlyMap<Place, LogOrder>,
+  orders: Orders,
 ): { checked: number; violations: Violation[] } {
   const violations: Violation[] = [];
   const floors = new Map<Place, Floor>();
@@ -124,12 +138,15 @@ function judgeLogs(
     if (isWrite(operation) && !hasNotPut(operation)) {
       for (const { place, kind, value } of putsOf(operation)) {
         const floor = floors.get(place);
-        const order = orders.get(place);
-        if (kind !== 'log' || floor === undefined || order?.longest.ordered !== true) continue;
-        isChecked = true;
-        const late = firstLater(floor, order, value);
-        if (late !== undefined)
+        if (kind !== 'log' || floor === undefined) continue;
+        for (const [index, order] of (orders.get(place) ?? []).entries()) {
+          if (!order.longest.ordered) continue;
+          isChecked = true;
+          const late = firstLater(floor, order, value, index === 0 && floor.isInOrder);
+          if (late === undefined) continue;
           violations.push(outOfOrder(subject, place, late, operation, value, order));
+          break;
+        }
       }
     }
     if (isChecked) checked++;
@@ -137,11 +154,7 @@ function judgeLogs(
   return { checked, violations };
 }
 
-function learn(
-  floors: Map<Place, Floor>,
-  operation: Operation,
-  orders: ReadonlyMap<Place, LogOrder>,
-): void {
+function learn(floors: Map<Place, Floor>, operation: Operation, orders: Orders): void {
   if (operation.outcome.kind !== 'ok') return;
   const floorOf = (place: Place) =>
     upsert(floors, place, () => ({
@@ -157,7 +170,7 @@ function learn(
       if (isBeginning(floor.seen, values)) {
         floor.seen = values;
         floor.seenBy = operation;
-        floor.isInOrder = isBeginning(values, orders.get(place)?.longest.values ?? []);
+        floor.isInOrder = isBeginning(values, orders.get(place)?.[0]?.longest.values ?? []);
         if (floor.others.size > 0) for (const value of values) floor.others.delete(value);
       } else {
         const seen = new Set(floor.seen);
@@ -193,11 +206,16 @@ function firstMissing(floor: Floor, values: readonly Value[]): Known | undefined
 }
 
 /** What the session knew and what does not come before its write. */
-function firstLater(floor: Floor, order: LogOrder, written: Value): Known | undefined {
+function firstLater(
+  floor: Floor,
+  order: LogOrder,
+  written: Value,
+  isInOrder: boolean,
+): Known | undefined {
   const at = order.position.get(written);
   // Nobody has seen it, and so nobody without the others.
   if (at === undefined) return undefined;
-  const { seen, seenBy, isInOrder, others } = floor;
+  const { seen, seenBy, others } = floor;
   const isBefore = (value: Value) => (order.position.get(value) ?? Number.POSITIVE_INFINITY) < at;
   if (seenBy !== undefined && !(isInOrder && seen.length <= at)) {
     const late = seen.find((value) => !isBefore(value));
