@@ -1,0 +1,24 @@
+output "regions_yaml" {
+  description = "The router's regions.yaml. Edges are given it; keep a copy beside the policy for the commands."
+  value       = local.regions_yaml
+}
+
+output "url" {
+  description = "Where clients ask; they come to the nearest healthy region."
+  value       = "https://${var.domain}"
+}
+
+output "secrets" {
+  description = "The secrets that have to be filled before anything starts, with what belongs into each."
+  value       = { us = module.us.secrets, eu = module.eu.secrets, asia = module.asia.secrets }
+}
+
+output "backup_buckets" {
+  description = "Where each region's backups and archived log are."
+  value       = { us = module.us.backup_bucket, eu = module.eu.backup_bucket, asia = module.asia.backup_bucket }
+}
+
+output "metrics" {
+  description = "Each region's own Prometheus workspace."
+  value       = { us = module.us.metrics, eu = module.eu.metrics, asia = module.asia.metrics }
+}
