@@ -1,4 +1,8 @@
 /** Does the judge of resources find each way out that it knows, and leave the good ones alone? */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { judgeResources, type Resource } from './judge-resources.ts';
 
@@ -64,4 +68,33 @@ test.each([
   ['a way out for servers', 'aws_nat_gateway', {}],
 ])('%s is a finding', (_, type, values) => {
   expect(found(type, values)).toHaveLength(1);
+});
+
+test('check-plan names what it finds in a plan, and says by its status that it did', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'domicile-plan-'));
+  const checked = (content: unknown) => {
+    const file = join(folder, 'plan.json');
+    writeFileSync(file, JSON.stringify(content));
+    const script = join(import.meta.dirname, 'check-plan.ts');
+    const { status, stdout } = spawnSync(process.execPath, [script, file], { encoding: 'utf8' });
+    return { status, stdout };
+  };
+  const plan = (...resources: Resource[]) => ({
+    planned_values: { root_module: { child_modules: [{ resources }] } },
+  });
+  try {
+    const copy: Resource = {
+      address: 'module.eu.aws_ami_copy.it',
+      type: 'aws_ami_copy',
+      values: {},
+    };
+    expect(checked(plan(...NETWORK)).status).toBe(0);
+    expect(checked(plan(...NETWORK, copy))).toEqual({
+      status: 1,
+      stdout: 'module.eu.aws_ami_copy.it  copies a machine image\n6 resources, 1 findings\n',
+    });
+    expect(checked({}).status).toBe(2);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
