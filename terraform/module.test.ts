@@ -266,9 +266,6 @@ function withTerraform(command: string): void {
       expect(denied(bucket)).toEqual(
         expect.arrayContaining(['s3:PutReplicationConfiguration', 's3:ReplicateObject']),
       );
-      expect(bucket.find(({ Sid }) => Sid === 'OnlyFromThisNetwork')?.Condition).toEqual({
-        StringNotEquals: { 'aws:SourceVpce': one('aws_vpc_endpoint.s3').id },
-      });
       expect(denied(policyOf('aws_backup_vault_policy.region').Statement)).toEqual([
         'backup:CopyFromBackupVault',
         'backup:CopyIntoBackupVault',
@@ -286,6 +283,47 @@ function withTerraform(command: string): void {
       const roles = resources.filter(({ type }) => type === 'aws_iam_role');
       expect(roles.map(({ values }) => values.permissions_boundary)).toEqual(
         roles.map(() => boundary.arn),
+      );
+    });
+
+    test('backups are written and read from the region’s network, over TLS, under its key', () => {
+      const { Statement } = policyOf('aws_s3_bucket_policy.backups');
+      const upload = {
+        action: 's3:PutObject',
+        keys: { 'aws:SecureTransport': 'true', 'aws:SourceVpce': one('aws_vpc_endpoint.s3').id },
+      };
+      const named = (arn: unknown) => ({
+        'aws:SecureTransport': 'true',
+        'aws:SourceVpce': one('aws_vpc_endpoint.s3').id,
+        's3:x-amz-server-side-encryption-aws-kms-key-id': arn,
+      });
+      const ok: string[] = [];
+      expect(deniedBy(Statement, upload)).toEqual(ok);
+      expect(deniedBy(Statement, { ...upload, action: 's3:GetObject' })).toEqual(ok);
+      expect(
+        deniedBy(Statement, { ...upload, keys: named(one('aws_kms_key.region').arn) }),
+      ).toEqual(ok);
+      expect(deniedBy(Statement, { ...upload, keys: named('another') })).toEqual([
+        'OnlyWithThisKey',
+      ]);
+      const outside = { 'aws:SecureTransport': 'true' };
+      expect(deniedBy(Statement, { ...upload, keys: outside })).toEqual(['OnlyFromThisNetwork']);
+      expect(deniedBy(Statement, { action: 's3:GetObjectVersion', keys: outside })).toEqual([
+        'OnlyFromThisNetwork',
+      ]);
+      const plain = { ...upload.keys, 'aws:SecureTransport': 'false' };
+      expect(deniedBy(Statement, { ...upload, keys: plain })).toEqual(['OnlyOverTls']);
+    });
+
+    test('the secret’s one reader may read it, and its keepers may change it unseen', () => {
+      const { Statement } = policyOf('aws_secretsmanager_secret_policy.of["edge"]');
+      const by = (arn: unknown, action = 'secretsmanager:GetSecretValue') =>
+        deniedBy(Statement, { action, keys: { 'aws:PrincipalArn': arn } });
+      expect(by(one('aws_iam_role.launch').arn)).toEqual([]);
+      expect(by(one('aws_iam_role.edge').arn)).toEqual(['OneReader']);
+      expect(by('arn:aws:iam::123456789012:user/admin')).toEqual(['OneReader']);
+      expect(by('arn:aws:iam::123456789012:user/admin', 'secretsmanager:PutSecretValue')).toEqual(
+        [],
       );
     });
 
@@ -477,7 +515,7 @@ type Statement = {
   Effect: string;
   Action: string | string[];
   Resource: unknown;
-  Condition?: unknown;
+  Condition?: Readonly<Record<string, Readonly<Record<string, string>>>>;
 };
 
 type Patroni = {
@@ -492,6 +530,30 @@ function denied(statements: readonly Statement[]): string[] {
   return statements
     .filter(({ Effect, Condition }) => Effect === 'Deny' && Condition === undefined)
     .flatMap(({ Action }) => Action);
+}
+
+type AwsRequest = { action: string; keys: Readonly<Record<string, unknown>> };
+
+/** Which statements refuse a request, as AWS reads them: a negated operator holds where there is no key. */
+function deniedBy(statements: readonly Statement[], { action, keys }: AwsRequest): string[] {
+  const holds = (operator: string, key: string, wanted: string) => {
+    const value = keys[key];
+    if (operator === 'Null') return String(value === undefined) === wanted;
+    if (operator === 'Bool') return value === wanted;
+    if (operator === 'StringNotEquals' || operator === 'ArnNotEquals') return value !== wanted;
+    throw new Error(`no idea what ${operator} means`);
+  };
+  return statements
+    .filter(({ Effect }) => Effect === 'Deny')
+    .filter(({ Action }) =>
+      [Action].flat().some((one) => new RegExp(`^${one.replaceAll('*', '.*')}$`).test(action)),
+    )
+    .filter(({ Condition = {} }) =>
+      Object.entries(Condition).every(([operator, wanted]) =>
+        Object.entries(wanted).every(([key, value]) => holds(operator, key, value)),
+      ),
+    )
+    .map(({ Sid = '' }) => Sid);
 }
 
 /** Who may open connections to a group: other groups by name, or networks. */

@@ -99,7 +99,11 @@ resource "aws_s3_bucket_policy" "backups" {
         Principal = "*"
         Action    = "s3:PutObject"
         Resource  = "${aws_s3_bucket.backups.arn}/*"
-        Condition = { StringNotEqualsIfExists = { "s3:x-amz-server-side-encryption-aws-kms-key-id" = aws_kms_key.region.arn } }
+        # Who names no key gets the bucket's, which is this one.
+        Condition = {
+          Null            = { "s3:x-amz-server-side-encryption-aws-kms-key-id" = "false" }
+          StringNotEquals = { "s3:x-amz-server-side-encryption-aws-kms-key-id" = aws_kms_key.region.arn }
+        }
       },
       {
         Sid       = "NoReplication"

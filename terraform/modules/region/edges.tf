@@ -229,12 +229,11 @@ resource "aws_ecs_task_definition" "edge" {
       logConfiguration = local.logging.edge
     },
     {
-      name                   = "collector"
-      image                  = var.region.collector_image
-      essential              = false
-      readonlyRootFilesystem = true
-      environment            = [{ name = "AOT_CONFIG_CONTENT", value = yamlencode(local.collector) }]
-      logConfiguration       = local.logging.collector
+      name             = "collector"
+      image            = var.region.collector_image
+      essential        = false
+      environment      = [{ name = "AOT_CONFIG_CONTENT", value = yamlencode(local.collector) }]
+      logConfiguration = local.logging.collector
     },
   ])
 }

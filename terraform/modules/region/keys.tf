@@ -22,10 +22,20 @@ resource "aws_kms_key" "region" {
         Resource  = "*"
       },
       {
-        Sid       = "LogsAndAlarms"
+        Sid       = "Logs"
         Effect    = "Allow"
-        Principal = { Service = ["logs.${local.aws_region}.amazonaws.com", "cloudwatch.amazonaws.com"] }
+        Principal = { Service = "logs.${local.aws_region}.amazonaws.com" }
         Action    = ["kms:Encrypt*", "kms:Decrypt*", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:Describe*"]
+        Resource  = "*"
+        Condition = {
+          ArnLike = { "kms:EncryptionContext:aws:logs:arn" = "arn:aws:logs:${local.aws_region}:${var.shared.account_id}:log-group:/domicile/*" }
+        }
+      },
+      {
+        Sid       = "Alarms"
+        Effect    = "Allow"
+        Principal = { Service = "cloudwatch.amazonaws.com" }
+        Action    = ["kms:Decrypt", "kms:GenerateDataKey*"]
         Resource  = "*"
         Condition = { StringEquals = { "aws:SourceAccount" = var.shared.account_id } }
       },
