@@ -352,6 +352,7 @@ function withTerraform(command: string): void {
       ]);
       const reading = readConfig(environment);
       expect('complaints' in reading ? reading.complaints : []).toEqual([]);
+      expect('config' in reading && reading.config.limits.connectionsMax).toBe(8);
       const help = execFileSync(process.execPath, ['router/main.ts', 'edge', '--help'], {
         cwd: join(import.meta.dirname, '..'),
         encoding: 'utf8',

@@ -152,6 +152,8 @@ variable "edges" {
     # Where the app's files are in the image.
     app    = optional(string, "/app/app.ts")
     policy = optional(string, "/app/residency.yaml")
+    # More settings of an edge, such as DOMICILE_CONNECTIONS_MAX; `domicile edge --help` lists them.
+    settings = optional(map(string), {})
   })
   default = {}
 
@@ -168,6 +170,13 @@ variable "edges" {
   validation {
     condition     = var.edges.memory >= 2 * var.edges.cpu && var.edges.memory <= 8 * var.edges.cpu
     error_message = "memory (MiB) is from twice to eight times cpu, as Fargate has it."
+  }
+
+  validation {
+    condition = alltrue([
+      for name in keys(var.edges.settings) : can(regex("^DOMICILE_[A-Z_]+$", name)) && !can(regex("_(PASSWORD|KEYS?)$", name))
+    ])
+    error_message = "settings are named DOMICILE_…, and none of them is a password or a key: those are in the region's secret."
   }
 
   validation {

@@ -215,11 +215,11 @@ resource "aws_ecs_task_definition" "edge" {
       mountPoints            = [{ sourceVolume = "run", containerPath = "/run/domicile", readOnly = false }]
       # In good order: what is under way ends, nothing new is taken.
       stopTimeout = 30
-      environment = [
+      environment = concat([
         { name = "REGIONS_YAML", value = var.shared.regions_yaml },
         { name = "DOMICILE_COOKIE_SECURE", value = "on" },
         { name = "OTEL_EXPORTER_OTLP_ENDPOINT", value = "http://127.0.0.1:4318" },
-      ]
+      ], [for name, value in var.shared.edges.settings : { name = name, value = value }])
       secrets = [
         for key in local.secrets.edge.keys : {
           name      = key

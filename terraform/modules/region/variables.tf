@@ -57,6 +57,7 @@ variable "shared" {
       max          = number
       app          = string
       policy       = string
+      settings     = map(string)
     })
     postgres = object({
       instance_type = string

@@ -124,3 +124,13 @@ run "a_network_is_written_from_its_beginning" {
 
   expect_failures = [var.regions]
 }
+
+run "a_key_is_no_setting" {
+  command = plan
+
+  variables {
+    edges = { settings = { DOMICILE_HOP_KEY = "in the open" } }
+  }
+
+  expect_failures = [var.edges]
+}

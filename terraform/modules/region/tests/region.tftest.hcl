@@ -41,7 +41,7 @@ variables {
     public_zone_id = "Z0123456789ABCDEFGHIJ"
     database       = "storefront"
     regions_yaml   = "version: 1\n"
-    edges          = { architecture = "ARM64", cpu = 1024, memory = 2048, min = 2, max = 6, app = "/app/app.ts", policy = "/app/residency.yaml" }
+    edges          = { architecture = "ARM64", cpu = 1024, memory = 2048, min = 2, max = 6, app = "/app/app.ts", policy = "/app/residency.yaml", settings = { DOMICILE_CONNECTIONS_MAX = "8" } }
     postgres       = { instance_type = "t4g.medium", volume_gb = 50, iops = 3000, throughput = 125, slot_keep_gb = 16, connections = 400 }
     airlock        = { instance_type = "t4g.small", volume_gb = 20, slot_keep_gb = 4 }
     endpoint_zones = 2
