@@ -5,7 +5,7 @@
  * the same record is refused, and one on another machine loses every compare-and-swap.
  */
 import { resolve } from 'node:path';
-import type { Region } from '../regions/catalogue.ts';
+import type { NodeAddress, Region } from '../regions/catalogue.ts';
 import { SUPERUSER } from '../regions/local/postgres-settings.ts';
 import { takeLock } from '../regions/local/world-lock.ts';
 import { Keeper } from './keeper/keeper.ts';
@@ -116,13 +116,23 @@ export async function startKeeper(
 
 /** Whoever has the passwords of a world on this machine can mend its feeds. */
 async function feedsOf(
-  { id }: Region,
+  { id, nodes, airlocks }: Region,
   world: string | undefined,
   log: KeeperOutside['log'],
 ): Promise<KeptFeeds | undefined> {
   if (world === undefined) return undefined;
   const { operator } = await openLocalWorld(world);
-  return new KeptFeeds({ operator, region: id, log });
+  const seen = [...nodes, ...airlocks];
+  const superuser = (node: string) => ({
+    ...operator.superuser(node),
+    // As the keeper reaches it, which may be through a proxy.
+    ...addressOf(seen.find(({ name }) => name === node)),
+  });
+  return new KeptFeeds({ operator: { ...operator, superuser }, region: id, log });
+}
+
+function addressOf(node: NodeAddress | undefined) {
+  return node && { host: node.host, port: node.port };
 }
 
 function endpointOf({ nodes, database }: Region, node: string, password: string) {

@@ -2,8 +2,11 @@
  * Through which proxies do the processes of a local world reach each other?
  *
  * One Toxiproxy for the world, and one proxy for each pair of who reaches what, so that any link can
- * be slowed or cut while all others stay. Links between regions take as long as the catalogue says;
- * links inside a region take no time of their own. A proxy is called `<who>-to-<what>`.
+ * be slowed or cut while all others stay. Links between regions take as long as the catalogue says if
+ * that is wanted; links inside a region take no time of their own. A proxy is called
+ * `<who>-to-<what>`, where `<what>` is the name of an edge, a node or an airlock, or `keeper-<region>`,
+ * and `<who>` is a region (its edges, and the primary of the moment, which reads airlocks),
+ * `edges-<region>`, `keeper-<region>`, `feed-<region>` (its airlocks) or a node.
  */
 import { join } from 'node:path';
 import {
@@ -44,22 +47,29 @@ export async function startLinks(
     if (known.has(name)) await faults.removeProxy(name);
     addresses.set(name, await proxyFor(faults, { name, listen: '127.0.0.1:0', upstream }, delayMs));
   };
-  if (options.wan) {
+  if (options.wan || options.betweenLinks === true) {
     for (const from of catalogue.regions.keys()) {
       for (const to of catalogue.regions.values()) {
         if (to.id === from) continue;
-        const delayMs = Math.round(roundTripMs(catalogue, from, to.id) / 2);
+        const delayMs = options.wan ? Math.round(roundTripMs(catalogue, from, to.id) / 2) : 0;
         const airlock = airlockFor(to, from);
         await add(from, airlock.name, hostPort(airlock), delayMs);
         for (const { name, url } of to.edges) await add(from, name, new URL(url).host, delayMs);
       }
     }
-    report(
-      `links between regions take their real time, through ${kind} Toxiproxy at ${faults.url}`,
-    );
+    const how = options.wan ? 'take their real time, through' : 'lead through';
+    report(`links between regions ${how} ${kind} Toxiproxy at ${faults.url}`);
   }
   if (options.innerLinks === true) {
-    for (const { id, nodes } of catalogue.regions.values()) {
+    for (const { id, nodes, airlocks, edges, keeper } of catalogue.regions.values()) {
+      if (keeper?.url !== undefined) {
+        const { host } = new URL(keeper.url);
+        await add(`edges-${id}`, `keeper-${id}`, host, 0);
+        for (const { name, url } of edges) await add(`keeper-${id}`, name, new URL(url).host, 0);
+        for (const airlock of airlocks) {
+          await add(`keeper-${id}`, airlock.name, hostPort(airlock), 0);
+        }
+      }
       for (const node of nodes) {
         for (const who of [`edges-${id}`, `keeper-${id}`, `feed-${id}`]) {
           await add(who, node.name, hostPort(node), 0);
@@ -73,27 +83,36 @@ export async function startLinks(
   }
   const at = (who: string, what: string) => addresses.get(`${who}-to-${what}`);
   /** The region itself as one of its own processes reaches it. */
-  const inside = (region: Region, who: string): Region => ({
-    ...region,
-    nodes: region.nodes.map((node) => ({ ...node, ...at(`${who}-${region.id}`, node.name) })),
-  });
-  const seenBy = (who: string, region: RegionId): Catalogue => ({
+  const inside = (region: Region, kind: 'edges' | 'keeper'): Region => {
+    const who = `${kind}-${region.id}`;
+    const { keeper } = region;
+    return {
+      ...region,
+      nodes: region.nodes.map((node) => ({ ...node, ...at(who, node.name) })),
+      airlocks: region.airlocks.map((airlock) => ({ ...airlock, ...at(who, airlock.name) })),
+      edges: region.edges.map(reachedBy(who)),
+      ...(keeper?.url !== undefined && {
+        keeper: { ...keeper, url: urlThrough(at(who, `keeper-${region.id}`), keeper.url) },
+      }),
+    };
+  };
+  const seenBy = (who: 'edges' | 'keeper', region: RegionId): Catalogue => ({
     ...catalogue,
     regions: new Map(
       [...catalogue.regions].map(([id, one]) => [
         id,
-        id === region ? inside(one, who) : { ...one, edges: one.edges.map(reached(region)) },
+        id === region ? inside(one, who) : { ...one, edges: one.edges.map(reachedBy(region)) },
       ]),
     ),
   });
-  const reached =
-    (from: RegionId) =>
-    ({ name, url: direct, publicUrl = direct }: Region['edges'][number]) => {
-      const through = at(from, name);
-      const url = through === undefined ? direct : `http://${through.host}:${through.port}`;
-      // Clients are not behind the proxies.
-      return { name, url, publicUrl };
-    };
+  const reachedBy =
+    (who: string) =>
+    ({
+      name,
+      url,
+      publicUrl = url,
+    }: Region['edges'][number]) => // Clients are not behind the proxies.
+    ({ name, url: urlThrough(at(who, name), url), publicUrl });
   return {
     faults,
     link: (from, to) => at(from, to.name) ?? at(`feed-${from}`, to.name),
@@ -146,6 +165,10 @@ async function proxyFor(faults: Faults, wanted: NewProxy, delayMs: number): Prom
   }
   const [host = '', port = ''] = listen.split(':');
   return { host, port: Number(port) };
+}
+
+function urlThrough(proxy: Address | undefined, direct: string): string {
+  return proxy === undefined ? direct : `http://${hostPort(proxy)}`;
 }
 
 function hostPort({ host, port }: Address): string {

@@ -13,7 +13,7 @@ import { performance } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
 import { styleText } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { CannotStart } from '../regions/local/cannot-start.ts';
 import { ownModule } from '../regions/own-module.ts';
 import { BACKUPS_KEPT } from './backup/backups-kept.ts';
@@ -73,6 +73,11 @@ program
   .option('--root <folder>', 'where data and logs are kept', ROOT)
   .option('--base-port <port>', 'move all ports to consecutive ones from here')
   .option('--wan', 'give the links between regions their real latency')
+  .addOption(
+    new Option('--links <which>', 'lead every link through Toxiproxy, to break it').choices([
+      'all',
+    ]),
+  )
   .option('--record-wire', 'keep what passes between regions below run/wire, for an audit')
   .option('--seed', 'load the app’s sample data through its edges')
   .option('--no-backups', 'neither archive the log of each region nor take base backups')

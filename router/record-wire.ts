@@ -15,6 +15,7 @@ import {
   airlockFor,
   type Catalogue,
   type NodeAddress,
+  type Region,
   type RegionId,
 } from '../regions/catalogue.ts';
 
@@ -77,25 +78,23 @@ export async function recordWire(options: {
   const addressOf = (from: RegionId, name: string) =>
     links.find((link) => link.from === from && link.name === name)?.address;
   return {
-    link: (from, to) => addressOf(from, to.name),
-    seenFrom: (region) => ({
-      ...catalogue,
-      regions: new Map(
-        [...catalogue.regions].map(([id, one]) => [
-          id,
-          {
-            ...one,
-            edges: one.edges.map(({ name, url }) => {
-              const relay = addressOf(region, name);
-              return {
-                name,
-                url: relay === undefined ? url : `http://${relay.host}:${relay.port}`,
-              };
-            }),
-          },
-        ]),
-      ),
-    }),
+    link: (from, to) => addressOf(from, to.name) ?? through?.link(from, to),
+    seenFrom: (region) => {
+      const seen = through?.seenFrom(region) ?? catalogue;
+      const regions = [...seen.regions].map(([id, one]): [RegionId, Region] => [
+        id,
+        {
+          ...one,
+          edges: one.edges.map((edge) => {
+            const relay = addressOf(region, edge.name);
+            return relay === undefined
+              ? edge
+              : { ...edge, url: `http://${relay.host}:${relay.port}` };
+          }),
+        },
+      ]);
+      return { ...seen, regions: new Map(regions) };
+    },
     stop: async () => {
       await Promise.all(relays.map((relay) => relay.stop()));
     },

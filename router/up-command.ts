@@ -24,6 +24,8 @@ export type UpOptions = {
   root: string;
   basePort?: string;
   wan?: boolean;
+  /** Every link through Toxiproxy, with or without the distances of `wan`. */
+  links?: 'all';
   recordWire?: boolean;
   seed?: boolean;
   durable: boolean;
@@ -68,6 +70,8 @@ export async function up(options: UpOptions): Promise<UpOutcome> {
     today: options.today,
     by: options.by,
     wan: options.wan === true,
+    betweenLinks: options.links === 'all',
+    innerLinks: options.links === 'all',
     keepers: true,
     recordWire: options.recordWire === true,
     ...(options.backups && { backups: { everyMs: BACKUP_EVERY_MS, wallClock: options.wallClock } }),

@@ -14,7 +14,14 @@ import type { Catalogue, RegionId } from '../regions/catalogue.ts';
 import { CannotStart } from '../regions/local/cannot-start.ts';
 import { edgePorts, keeperPorts } from '../regions/local/catalogue-ports.ts';
 import { type ChildExit, type LocalChild, startChild } from '../regions/local/child-process.ts';
-import { type Machine, machineSecret, serveMachine } from '../regions/local/machine-server.ts';
+import {
+  type Machine,
+  machineSecret,
+  type Supervised,
+  serveMachine,
+  WORLD_SECRET,
+  type WorldProcess,
+} from '../regions/local/machine-server.ts';
 import { serverUser } from '../regions/local/process-user.ts';
 import {
   type LastPrimary,
@@ -55,6 +62,8 @@ export type WorldOptions = {
   durable: boolean;
   /** Every link between two regions goes through Toxiproxy and takes as long as the catalogue says. */
   wan: boolean;
+  /** They go through it without delay, too, so that they can be broken. */
+  betweenLinks?: boolean;
   /** So does every link inside a region, without delay: edges, keepers, standbys and feeds to nodes. */
   innerLinks?: boolean;
   /** Each region that names a keeper gets one. */
@@ -124,7 +133,7 @@ export async function startWorld(options: WorldOptions): Promise<World> {
   try {
     // Before any server, because a subscription is made through its link.
     await mkdir(join(root, 'run'), { recursive: true });
-    const proxied = options.wan || options.innerLinks === true;
+    const proxied = options.wan || options.betweenLinks === true || options.innerLinks === true;
     const wan = proxied ? await startLinks(options, children) : undefined;
     // A list that an earlier start left behind names relays that are gone.
     await rm(join(root, 'run', 'wire', LINKS_FILE), { force: true });
@@ -157,22 +166,38 @@ export async function startWorld(options: WorldOptions): Promise<World> {
     signal?.throwIfAborted();
     const running = clusters;
     const edges = new Map<string, LocalChild>();
+    const supervised: Supervised = {
+      list: () => [...listed('edge', catalogue, edges), ...listed('keeper', catalogue, keepers)],
+      start: (name) => {
+        const keeper = [...catalogue.regions.keys()].find((id) => keeperName(id) === name);
+        return keeper === undefined ? startEdge(name) : startKeeper(keeper);
+      },
+    };
+    const machineHere = await serveMachine({ catalogue, clusters: running, supervised, report });
+    machine = machineHere;
+    const token = running.password(WORLD_SECRET);
+    await noteMachine(root, { url: machineHere.url, token, toxiproxy: wan?.faults.url });
     const start = async (region: RegionId, name: string) => {
       const seen = { ...options, files: edgeFiles };
       const child = await startOneEdge(seen, running, links, region, name);
       children.push(child);
       edges.set(name, child);
     };
+    const startEdge = async (name: string) => {
+      const region = [...catalogue.regions.values()].find((one) =>
+        one.edges.some((edge) => edge.name === name),
+      );
+      if (region === undefined) throw new RangeError(`no edge ${name}`);
+      await start(region.id, name);
+    };
     const startKeeper = async (region: RegionId) => {
-      machine ??= await serveMachine(catalogue, running, report);
       const seen = { ...options, files: edgeFiles };
       const sees = wan?.keeperSees(region) ?? catalogue;
-      keepers.set(region, await startOneKeeper(seen, running, machine, region, sees));
+      keepers.set(region, await startOneKeeper(seen, running, machineHere, region, sees));
     };
     const kept = [...catalogue.regions.values()].filter(
       ({ keeper }) => options.keepers === true && keeper?.url !== undefined,
     );
-    if (kept.length > 0) machine = await serveMachine(catalogue, running, report);
     await Promise.all([
       ...[...catalogue.regions.values()].flatMap(({ id, edges: named }) =>
         named.map(({ name }) => start(id, name)),
@@ -187,13 +212,6 @@ export async function startWorld(options: WorldOptions): Promise<World> {
       report(`keepers of ${kept.map(({ id }) => id).join(', ')} watch the primaries`);
     }
     archivers.push(...(await startArchivers(options, root, running)));
-    const startEdge = async (name: string) => {
-      const region = [...catalogue.regions.values()].find((one) =>
-        one.edges.some((edge) => edge.name === name),
-      );
-      if (region === undefined) throw new RangeError(`no edge ${name}`);
-      await start(region.id, name);
-    };
     return {
       catalogue,
       clusters,
@@ -208,6 +226,37 @@ export async function startWorld(options: WorldOptions): Promise<World> {
     await stop();
     throw error;
   }
+}
+
+function listed(
+  kind: 'edge' | 'keeper',
+  { regions }: Catalogue,
+  children: ReadonlyMap<string, LocalChild>,
+): WorldProcess[] {
+  return [...children].map(([key, child]) => ({
+    name: child.name,
+    kind,
+    region:
+      kind === 'keeper'
+        ? key
+        : ([...regions.values()].find(({ edges }) => edges.some(({ name }) => name === key))?.id ??
+          ''),
+    pid: child.runs() ? child.pid : undefined,
+  }));
+}
+
+/** Where whoever may read it can ask for the processes of this world, and have ended ones started. */
+async function noteMachine(
+  root: string,
+  note: { url: string; token: string; toxiproxy: string | undefined },
+): Promise<void> {
+  const path = join(root, 'run', 'machine.json');
+  await rm(path, { force: true });
+  await writeFile(path, `${JSON.stringify({ format: 1, ...note }, null, 2)}\n`, { mode: 0o600 });
+}
+
+function keeperName(region: RegionId): string {
+  return `keeper-${region}`;
 }
 
 async function startArchivers(
@@ -295,7 +344,7 @@ function recordFolder(root: string, region: RegionId): string {
 }
 
 async function startOneEdge(
-  { root, catalogue, files, edgeSettings, onExit }: WorldOptions,
+  { root, catalogue, files, edgeSettings, environment, onExit }: WorldOptions,
   clusters: LocalClusters,
   links: Links | undefined,
   region: RegionId,
@@ -320,6 +369,8 @@ async function startOneEdge(
       DOMICILE_HOP_KEY: key('hops'),
       DOMICILE_DIRECTORY_KEY: key(DIRECTORY_KEY_NAME),
       DOMICILE_SUBJECT_KEY: key(subjectKeyName(region)),
+      // How Node itself is to run is for whoever starts the world to say.
+      ...(environment.NODE_OPTIONS !== undefined && { NODE_OPTIONS: environment.NODE_OPTIONS }),
       ...edgeSettings,
     },
     cwd: process.cwd(),
@@ -358,7 +409,7 @@ async function startOneKeeper(
   region: RegionId,
   sees: Catalogue,
 ): Promise<LocalChild> {
-  const name = `keeper-${region}`;
+  const name = keeperName(region);
   const regions = join(root, 'run', `regions-of-${name}.yaml`);
   await writeFile(regions, catalogueText(sees));
   return startChild({

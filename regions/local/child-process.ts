@@ -43,6 +43,7 @@ export type ChildOptions = {
 export type LocalChild = {
   name: string;
   pid: number;
+  runs(): boolean;
   /** Settles when the process has ended, for whatever reason. */
   ended: Promise<ChildExit>;
   send(message: Serializable): void;
@@ -134,7 +135,10 @@ function launch(
   const send = (message: Serializable): void => {
     if (child.connected) child.send(message, () => {});
   };
-  return { exit: () => exit, handle: { name, pid, ended, send, stop, kill } };
+  return {
+    exit: () => exit,
+    handle: { name, pid, runs: () => exit === undefined, ended, send, stop, kill },
+  };
 }
 
 async function notSpawned(name: string, child: ChildProcess): Promise<never> {

@@ -3,12 +3,13 @@
  *
  * Only the supervisor may start what it will have to end, so it listens on loopback for whoever
  * shows the password of one region, and obeys for the nodes of that region. One act at a time for
- * each node; the answer comes when it is done.
+ * each node; the answer comes when it is done. Whoever shows the world's own password is told which
+ * processes there are, and may have any that has ended started again as it was.
  */
 import { timingSafeEqual } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { Catalogue, Region } from '../catalogue.ts';
+import type { Catalogue, Region, RegionId } from '../catalogue.ts';
 import type { LocalClusters } from './start-clusters.ts';
 
 export type Machine = { url: string; close(): Promise<void> };
@@ -21,11 +22,39 @@ export function machineSecret(region: string): string {
   return `${region}.machine`;
 }
 
-export async function serveMachine(
-  catalogue: Catalogue,
-  clusters: LocalClusters,
-  report: (step: string) => void,
-): Promise<Machine> {
+/** The name of the password of the whole world; it is in the file that says where to ask. */
+export const WORLD_SECRET = 'world.machine';
+/** Where it is asked for; no region can be called this. */
+const WORLD_PATH = '.world';
+
+/** A process of the world that serves requests or keeps a region. */
+export type WorldProcess = {
+  name: string;
+  kind: 'edge' | 'keeper' | 'node' | 'airlock';
+  region: RegionId;
+  /** Undefined while it does not run. Of a server: its postmaster. */
+  pid: number | undefined;
+  /** Of a server. */
+  dataDirectory?: string;
+};
+
+/** The processes of the world that are no servers. */
+export type Supervised = {
+  list: () => WorldProcess[];
+  start: (name: string) => Promise<void>;
+};
+
+export async function serveMachine({
+  catalogue,
+  clusters,
+  supervised,
+  report,
+}: {
+  catalogue: Catalogue;
+  clusters: LocalClusters;
+  supervised: Supervised;
+  report: (step: string) => void;
+}): Promise<Machine> {
   const busy = new Set<string>();
   const server = createServer((request, response) => {
     void answer(request, response).catch((error: unknown) => {
@@ -35,6 +64,7 @@ export async function serveMachine(
   const answer = async (request: IncomingMessage, response: ServerResponse) => {
     const { pathname } = new URL(request.url ?? '/', 'http://machine');
     const [, id = '', node, act] = pathname.split('/');
+    if (id === WORLD_PATH) return answerOwner(request, response, node, act);
     const region = catalogue.regions.get(id);
     const secret = region && clusters.password(machineSecret(id));
     if (region === undefined || !isToken(request.headers.authorization, `Bearer ${secret}`)) {
@@ -57,6 +87,35 @@ export async function serveMachine(
       say(response, 200, {});
     } finally {
       busy.delete(node);
+    }
+  };
+  const processes = () => [...supervised.list(), ...serversOf(catalogue, clusters)];
+  const answerOwner = async (
+    { method, headers }: IncomingMessage,
+    response: ServerResponse,
+    name: string | undefined,
+    act: string | undefined,
+  ) => {
+    if (!isToken(headers.authorization, `Bearer ${clusters.password(WORLD_SECRET)}`)) {
+      return say(response, 403, { why: 'This is for the owner of the world only.' });
+    }
+    if (method === 'GET' && name === undefined) return say(response, 200, processes());
+    const found = processes().find((one) => one.name === name);
+    if (method !== 'POST' || found === undefined || act !== 'start') {
+      return say(response, 404, { why: 'no such process or act' });
+    }
+    if (busy.has(found.name)) {
+      return say(response, 409, { why: `something is being done to ${name} already` });
+    }
+    if (found.pid !== undefined) return say(response, 200, {});
+    busy.add(found.name);
+    try {
+      const isServer = found.dataDirectory !== undefined;
+      await (isServer ? clusters : supervised).start(found.name);
+      report(`${name}: start, as the owner of the world has asked`);
+      say(response, 200, {});
+    } finally {
+      busy.delete(found.name);
     }
   };
   const { port } = await listening(server);
@@ -99,6 +158,19 @@ function processesOf({ nodes }: Region, clusters: LocalClusters): Record<string,
   return Object.fromEntries(
     nodes.map(({ name }) => [name, clusters.runs(name) ? ('runs' as const) : ('ended' as const)]),
   );
+}
+
+function serversOf({ regions }: Catalogue, clusters: LocalClusters): WorldProcess[] {
+  return [...regions.values()].flatMap(({ id, nodes, airlocks }) => {
+    const listed = (kind: 'node' | 'airlock') => (server: { name: string }) => ({
+      name: server.name,
+      kind,
+      region: id,
+      pid: clusters.runs(server.name) ? clusters.pids(server.name)[0] : undefined,
+      dataDirectory: clusters.dataDirectory(server.name),
+    });
+    return [...nodes.map(listed('node')), ...airlocks.map(listed('airlock'))];
+  });
 }
 
 function isToken(given: string | undefined, expected: string): boolean {
