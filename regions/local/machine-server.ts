@@ -166,7 +166,7 @@ function serversOf({ regions }: Catalogue, clusters: LocalClusters): WorldProces
       name: server.name,
       kind,
       region: id,
-      pid: clusters.runs(server.name) ? clusters.pids(server.name)[0] : undefined,
+      pid: clusters.postmaster(server.name),
       dataDirectory: clusters.dataDirectory(server.name),
     });
     return [...nodes.map(listed('node')), ...airlocks.map(listed('airlock'))];

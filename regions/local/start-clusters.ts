@@ -99,6 +99,8 @@ export type LocalClusters = {
   follow(node: string, how: FollowOptions): Promise<void>;
   /** Whether its postmaster is there, however it does. */
   runs(node: string): boolean;
+  /** Its postmaster; undefined while there is none. */
+  postmaster(node: string): number | undefined;
   /** Lets commits of a region wait for exactly these replicas, which must stream already. */
   requireReplicas(region: string, replicas: readonly string[]): Promise<void>;
   /** Ends everything and gives the world free. Can be called twice. */
@@ -226,6 +228,7 @@ class Clusters {
       rebuildReplica: (node) => this.#rebuild(this.#at(node)),
       follow: (node, how) => this.#follow(this.#at(node), how),
       runs: (node) => this.#at(node).server.pid !== undefined,
+      postmaster: (node) => this.#at(node).server.pid,
       requireReplicas: (region, replicas) => this.#requireReplicas(region, replicas),
       stop: async () => {
         await this.stop();

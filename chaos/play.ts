@@ -1,0 +1,68 @@
+/**
+ * How is a schedule of faults played?
+ *
+ * Each fault begins at its time and ends at its time, whatever the others do. All that lasts is
+ * healed when the schedule is over, when it is ended early, and when something goes wrong.
+ */
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Breaking } from './faults/breaking.ts';
+import { faultText, regionsOf, type Schedule, type Timed } from './faults/fault.ts';
+import type { FaultSpan } from './run-record.ts';
+
+export type Played = {
+  spans: FaultSpan[];
+  /** Those that could not be done, and why. */
+  failures: string[];
+};
+
+export async function play(
+  schedule: Schedule,
+  options: {
+    breaking: Breaking;
+    regions: readonly string[];
+    now: () => number;
+    report: (line: string) => void;
+    signal: AbortSignal;
+  },
+): Promise<Played> {
+  const { breaking, regions, now, report, signal } = options;
+  const played: Played = { spans: [], failures: [] };
+  const until = (atMs: number) =>
+    pause(Math.max(0, atMs - now()), undefined, { signal }).catch(() => {});
+  const one = async ({ atMs, forMs, fault }: Timed) => {
+    await until(atMs);
+    if (signal.aborted) return;
+    const fromMs = now();
+    const span: FaultSpan = {
+      says: faultText(fault),
+      kind: fault.kind,
+      regions: regionsOf(fault, regions),
+      fromMs,
+    };
+    played.spans.push(span);
+    report(span.says);
+    const broken = await breaking.begin(fault);
+    span.says = broken.says;
+    if (broken.evidence !== undefined) span.evidence = broken.evidence;
+    if (forMs === undefined) return;
+    await until(fromMs + forMs);
+    await broken.heal();
+    span.untilMs = now();
+    report(`over: ${span.says}`);
+  };
+  try {
+    await Promise.all(
+      schedule.map((timed) =>
+        one(timed).catch((error: unknown) => {
+          const why = error instanceof Error ? error.message : String(error);
+          played.failures.push(`${faultText(timed.fault)}: ${why}`);
+          report(`cannot be done: ${faultText(timed.fault)}: ${why}`);
+        }),
+      ),
+    );
+  } finally {
+    await breaking.healAll();
+  }
+  played.spans.sort((a, b) => a.fromMs - b.fromMs);
+  return played;
+}
