@@ -17,12 +17,23 @@ export type Some = {
   level?: Operation['level'];
 };
 
+/** All of them, or nothing: a run in which one part is missing is another one. */
+export function all(...felt: readonly (readonly string[])[]): readonly string[] {
+  return felt.some((one) => one.length === 0) ? [] : felt.flat();
+}
+
+/** Operations that overlapped a fault, however they ended: for faults that nobody is to feel. */
+export function during(seen: Seen, some: Some = {}): string[] {
+  const count = chosen(seen, some).filter((one) =>
+    seen.faults.some((span) => overlaps(one, span)),
+  ).length;
+  return count === 0 ? [] : [`${count} operations${someText(some)} meanwhile`];
+}
+
 /** Operations that overlapped a fault and did not end well, or only with another attempt. */
 export function hampered(seen: Seen, some: Some = {}): string[] {
-  const during = chosen(seen, some).filter((one) =>
-    seen.faults.some((span) => overlaps(one, span)),
-  );
-  const failed = during.filter(({ outcome, attempts }) => outcome.kind !== 'ok' || attempts > 1);
+  const met = chosen(seen, some).filter((one) => seen.faults.some((span) => overlaps(one, span)));
+  const failed = met.filter(({ outcome, attempts }) => outcome.kind !== 'ok' || attempts > 1);
   if (failed.length === 0) return [];
   const kinds = new Map<string, number>();
   for (const { outcome, told } of failed) {
@@ -32,19 +43,17 @@ export function hampered(seen: Seen, some: Some = {}): string[] {
   const listed = [...kinds].sort((a, b) => b[1] - a[1]).slice(0, 4);
   const words = listed.map(([what, count]) => `${count} ${what}`).join(', ');
   return [
-    `${failed.length} of ${during.length} operations${someText(some)} did not go well: ${words}`,
+    `${failed.length} of ${met.length} operations${someText(some)} did not go well: ${words}`,
   ];
 }
 
 /** Operations that took longer than any at rest would. */
 export function slower(seen: Seen, thanMs: number, some: Some = {}): string[] {
-  const during = chosen(seen, some).filter((one) =>
-    seen.faults.some((span) => overlaps(one, span)),
-  );
-  const slow = during.filter(({ invokedAtMs, endedAtMs }) => endedAtMs - invokedAtMs > thanMs);
+  const met = chosen(seen, some).filter((one) => seen.faults.some((span) => overlaps(one, span)));
+  const slow = met.filter(({ invokedAtMs, endedAtMs }) => endedAtMs - invokedAtMs > thanMs);
   return slow.length === 0
     ? []
-    : [`${slow.length} of ${during.length} operations${someText(some)} took over ${thanMs} ms`];
+    : [`${slow.length} of ${met.length} operations${someText(some)} took over ${thanMs} ms`];
 }
 
 /** A primary was replaced. */
@@ -69,6 +78,23 @@ export function lagged({ looks }: Seen, region: string, bytes: number): string[]
     ...looks.flatMap((look) => (look.region === region ? Object.values(look.lagBytes ?? {}) : [])),
   );
   return most < bytes ? [] : [`a replica of ${region} had ${most} bytes left to replay`];
+}
+
+/** The edge of a region had to open so many connections anew while faults lasted. */
+export function reconnected({ looks, faults }: Seen, region: string, atLeast: number): string[] {
+  const fromMs = Math.min(...faults.map((span) => span.fromMs));
+  const untilMs = Math.max(...faults.map((span) => span.untilMs ?? span.fromMs + KILL_FELT_MS));
+  const counts = looks.flatMap(({ region: its, atMs, opened }) =>
+    its === region && opened !== undefined && atMs >= fromMs && atMs <= untilMs ? [opened] : [],
+  );
+  const grew = Math.max(...counts) - Math.min(...counts);
+  return grew >= atLeast ? [`the edge of ${region} opened ${grew} connections anew`] : [];
+}
+
+/** A region's copies of another home were so old. */
+export function copiesAged({ looks }: Seen, home: string, ms: number): string[] {
+  const oldest = Math.max(0, ...looks.map((look) => look.copyAgeMs?.[home] ?? 0));
+  return oldest < ms ? [] : [`copies of ${home} were up to ${Math.round(oldest)} ms old`];
 }
 
 /** Answers carried this decision, such as `forward`, while a fault lasted. */

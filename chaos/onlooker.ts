@@ -62,6 +62,10 @@ export class Onlooker {
       ...(record !== undefined && { primary: record.primary, timeline: record.timeline }),
       ...(health !== undefined && { alone: health.durability === 'alone' }),
       ...(health !== undefined && { lagBytes: lagOf(health) }),
+      ...(health !== undefined && { opened: openedBy(health) }),
+      ...(health !== undefined && {
+        copyAgeMs: Object.fromEntries(health.mirrors.map((copy) => [copy.region, copy.ageMs])),
+      }),
     };
     this.looks.push(look);
     this.#compare(region, look);
@@ -107,6 +111,10 @@ export class Onlooker {
   #note(region: RegionId, says: string): void {
     this.incidents.push({ atMs: this.#now(), region, says });
   }
+}
+
+function openedBy({ pools }: Health): number {
+  return Object.values(pools).reduce((sum, { opened }) => sum + opened, 0);
 }
 
 /** How far each replica is behind what the edge knows of the primary. */

@@ -54,6 +54,10 @@ export type Look = {
   alone?: boolean;
   /** By replica: bytes that it has yet to replay. */
   lagBytes?: Readonly<Record<string, number>>;
+  /** How many connections to servers its edge has opened so far. */
+  opened?: number;
+  /** By home: how old its edge believes the region's copies of it to be. */
+  copyAgeMs?: Readonly<Record<string, number>>;
 };
 
 export type Incident = { atMs: number; region?: string; says: string };

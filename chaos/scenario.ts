@@ -26,6 +26,8 @@ export type Scenario = {
   /** What holds in spite of the faults, in a sentence. */
   claim: string;
   mix: MixName | Mix;
+  /** A client rests up to so long before each operation; else as little as clients do. */
+  restMsMax?: number;
   /** How long clients are at work; the last part of it is for what comes after the faults. */
   seconds: number;
   /** Whether the links between regions take their real time. */

@@ -41,6 +41,7 @@ export type Health = {
   nodes: { node: string; role: string; timeline: number; lsn: string; seenMsAgo: number }[];
   mirrors: { region: string; ageMs: number }[];
   decisions: Record<string, number>;
+  pools: Record<string, { opened: number }>;
 };
 
 /** Something in the world outside stands in the way; the message says what a person can do. */
@@ -63,6 +64,8 @@ export class ChaosWorld {
   readonly root: string;
   readonly catalogue: Catalogue;
   readonly faults: Faults;
+  /** Which Toxiproxy, in words. */
+  readonly toxiproxy: string;
   readonly links: readonly Link[];
   /** Where edges look for what their clock is to be; undefined in a world that others started. */
   readonly clocks: string | undefined;
@@ -78,12 +81,13 @@ export class ChaosWorld {
     root: string,
     found: Found,
     links: readonly Link[],
-    own: { environment: Environment; clocks?: string; end: () => Promise<void> },
+    own: Own & { version: string },
   ) {
     this.root = root;
     this.catalogue = found.catalogue;
     this.policyFile = found.policy;
     this.faults = new Faults(found.toxiproxy);
+    this.toxiproxy = `${own.version} at ${found.toxiproxy}`;
     this.#machine = found.machine;
     this.links = links;
     this.clocks = own.clocks;
@@ -143,14 +147,12 @@ export class ChaosWorld {
     }
   }
 
-  static async #open(
-    root: string,
-    own: { environment: Environment; clocks?: string; end: () => Promise<void> },
-  ): Promise<ChaosWorld> {
+  static async #open(root: string, own: Own): Promise<ChaosWorld> {
     const found = await readWorld(root);
-    const proxies = await new Faults(found.toxiproxy).proxies();
+    const faults = new Faults(found.toxiproxy);
+    const [proxies, version] = await Promise.all([faults.proxies(), faults.version()]);
     const links = linksOf(found.catalogue, proxies.keys());
-    return new ChaosWorld(root, found, links, own);
+    return new ChaosWorld(root, found, links, { ...own, version });
   }
 
   get regions(): RegionId[] {
@@ -267,6 +269,8 @@ export class ChaosWorld {
 
 /** A pulse a second, and a busy machine. */
 const MIRROR_AGE_MS_WELL = 3_000;
+
+type Own = { environment: Environment; clocks?: string; end: () => Promise<void> };
 
 type Found = {
   catalogue: Catalogue;

@@ -37,6 +37,8 @@ export type Broken = {
 /** Names of our toxics, so that those that stand for distances stay. */
 const OURS = 'chaos-';
 const STREAMS: readonly ToxicStream[] = ['upstream', 'downstream'];
+/** The process that replays, by its title; the name of its server may come first. */
+const STARTUP = /^postgres: ([\w-]+: )?startup /;
 /** The clock looks at its file twenty times a second. */
 const CLOCK_MS_MAX = 2_000;
 const SIGNAL_MS_MAX = 2_000;
@@ -76,7 +78,7 @@ export class Breaking {
   async #begin(fault: Fault): Promise<Broken> {
     switch (fault.kind) {
       case 'kill':
-        return this.#kill(fault.who);
+        return this.#kill(fault.who, fault.startAgain === true);
       case 'freeze':
         return this.#freeze(fault.who);
       case 'stutter':
@@ -214,8 +216,14 @@ export class Breaking {
     if (link === undefined || before === undefined || after === undefined) return undefined;
     const told = `${link.name}: ${before.says} before, ${after.says} now`;
     if (kind === 'slow') return after.ms > before.ms + 1 ? told : undefined;
-    // A small answer passes a narrow link, or one that ends after more bytes than it has.
-    if (kind === 'narrow' || kind === 'limit' || kind === 'slice') return told;
+    // A small answer passes these as it is; whether anybody felt them is for the run to show.
+    if (kind === 'narrow' || kind === 'limit' || kind === 'slice' || kind === 'reset') {
+      const { toxics } = await this.#world.faults.proxy(link.name);
+      const ours = toxics.filter(({ name }) => name.startsWith(OURS)).map(({ type }) => type);
+      return ours.length === 0 ? undefined : `${link.name} has ${ours.join(', ')}`;
+    }
+    // A flapping link may be up at the moment; a later round shows it.
+    if (kind === 'flap') return told;
     return after.kind === before.kind ? undefined : told;
   }
 
@@ -236,7 +244,7 @@ export class Breaking {
     return found.map(({ name }) => name);
   }
 
-  async #kill(who: Place): Promise<Broken> {
+  async #kill(who: Place, startAgain: boolean): Promise<Broken> {
     const names = await this.#named(who);
     const pids = (await Promise.all(names.map((name) => this.#world.pidsOf(name)))).flat();
     for (const pid of pids) signal(pid, 'SIGKILL');
@@ -251,7 +259,9 @@ export class Breaking {
       evidence: gone ? `its ${pids.length} processes are gone` : undefined,
       heal: async () => {
         // What a keeper keeps is started by the keeper, as what it is to be.
-        for (const name of names) if (!keepers.has(name)) await this.#world.start(name);
+        for (const name of names) {
+          if (startAgain || !keepers.has(name)) await this.#world.start(name);
+        }
       },
     };
   }
@@ -285,7 +295,7 @@ export class Breaking {
   async #pauseReplay(region: string): Promise<Broken> {
     const names = await this.#named({ region, role: 'replica' });
     const pids = (await Promise.all(names.map((name) => this.#world.pidsOf(name)))).flat();
-    const replaying = pids.filter((pid) => /^postgres: startup/.test(titleOf(pid)));
+    const replaying = pids.filter((pid) => STARTUP.test(titleOf(pid)));
     for (const pid of replaying) signal(pid, 'SIGSTOP');
     const stopped = await within(SIGNAL_MS_MAX, () => replaying.every(isStopped));
     return {

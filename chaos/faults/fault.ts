@@ -29,8 +29,11 @@ export type NetworkFault =
   | { kind: 'flap'; links: LinkChoice; how: 'cut' | 'hole'; upMs: number; downMs: number };
 
 export type ProcessFault =
-  /** SIGKILL to all of it. Started again at the end of the fault, unless a keeper does it. */
-  | { kind: 'kill'; who: Place }
+  /**
+   * SIGKILL to all of it. At the end of the fault it is started again; what a keeper keeps only if
+   * that is wanted, as the machine does that it stands on.
+   */
+  | { kind: 'kill'; who: Place; startAgain?: boolean }
   /** SIGSTOP to all of it, and SIGCONT at the end. */
   | { kind: 'freeze'; who: Place }
   /** Frozen and let go in turns: a machine with far too much to do. */

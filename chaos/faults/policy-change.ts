@@ -9,7 +9,8 @@ import { ChaosError } from '../world.ts';
 
 /** What can be changed; each turns one file into another one. */
 const CHANGES: Readonly<Record<string, (text: string) => string>> = {
-  'the same rules again': (text) => text,
+  'as it was': (text) => text,
+  'notices of asia stay in asia': (text) => text.replace('homes: [us, asia]', 'homes: [us]'),
 };
 
 /** Writes it into the world's folder and answers with its path. */
@@ -26,7 +27,11 @@ export async function changedPolicy(options: {
       `no policy change is called "${change}"; there are ${Object.keys(CHANGES).join(', ')}`,
     );
   }
-  const text = make(await readFile(policyFile, 'utf8'));
+  const before = await readFile(policyFile, 'utf8');
+  const text = make(before);
+  if (text === before && change !== 'as it was') {
+    throw new ChaosError(`"${change}" changes nothing in ${policyFile}`);
+  }
   const file = join(root, 'run', `residency-${version}.yaml`);
   await writeFile(file, text.replace(/^version: \d+$/m, `version: ${version}`));
   return file;

@@ -1,0 +1,135 @@
+/**
+ * `npm run chaos`: is a running Domicile still right while it is broken on purpose?
+ *
+ * Status 0: every claim holds. 1: one is broken. 2: asked for wrongly. 3: a run proves nothing, or
+ * could not be made.
+ */
+import { randomInt } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { performance } from 'node:perf_hooks';
+import { type Asked, readCommandLine } from './command-line.ts';
+import { judgeAll } from './judges/all.ts';
+import { reportHtml } from './report/html-report.ts';
+import { run } from './run.ts';
+import type { RunRecord } from './run-record.ts';
+import type { Scenario } from './scenario.ts';
+import { readScheduleFile, replayed, scheduleOf } from './schedule.ts';
+import { resultOf, summary } from './summary.ts';
+import { ChaosError } from './world.ts';
+import { Worlds } from './worlds.ts';
+
+const APP = resolve(import.meta.dirname, '..', 'examples', 'witness', 'app.ts');
+const SEED_MAX = 2 ** 31;
+const STATUS = { holds: 0, broken: 1, wrong: 2, void: 3, inconclusive: 3 } as const;
+
+const ending = new AbortController();
+for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.on(name, () => {
+    if (ending.signal.aborted) process.exit(130);
+    console.error('chaos: healing and ending; once more to leave everything as it is');
+    ending.abort(new ChaosError('ended early'));
+  });
+}
+
+const read = readCommandLine(process.argv.slice(2));
+if ('complaints' in read) {
+  for (const complaint of read.complaints) console.error(complaint);
+  process.exitCode = STATUS.wrong;
+} else {
+  process.exitCode = await main(read).catch((error: unknown) => {
+    if (!(error instanceof ChaosError)) throw error;
+    console.error(`chaos: ${error.message}`);
+    return STATUS.void;
+  });
+}
+
+async function main(asked: Asked): Promise<number> {
+  if (asked.kind === 'list') {
+    for (const { name, claim, seconds } of asked.scenarios) {
+      console.log(`${name.padEnd(28)} ${String(seconds).padStart(3)} s  ${claim}`);
+    }
+    return STATUS.holds;
+  }
+  const say = (line: string) => (asked.json ? console.error(line) : console.log(line));
+  let scenarios = asked.scenarios;
+  let seed = asked.seed;
+  if (asked.kind === 'replay') {
+    const file = readScheduleFile(readFileSync(asked.file ?? '', 'utf8'));
+    if ('complaint' in file) {
+      console.error(`chaos: ${asked.file}  ${file.complaint}`);
+      return STATUS.wrong;
+    }
+    scenarios = [replayed(file)];
+    seed ??= file.seed;
+  }
+  seed ??= randomInt(SEED_MAX);
+  let status: number = STATUS.holds;
+  const worlds = new Worlds({
+    app: APP,
+    root: asked.root,
+    environment: process.env,
+    report: (line) => say(`  ${line}`),
+    signal: ending.signal,
+  });
+  try {
+    for (const scenario of scenarios) {
+      if (ending.signal.aborted) break;
+      status = worse(status, STATUS[await one(scenario, seed, { asked, worlds, say })]);
+    }
+  } finally {
+    await worlds.stop();
+  }
+  return ending.signal.aborted ? worse(status, STATUS.void) : status;
+}
+
+async function one(
+  scenario: Scenario,
+  seed: number,
+  { asked, worlds, say }: { asked: Asked; worlds: Worlds; say: (line: string) => void },
+): Promise<RunRecord['verdict']> {
+  const again = asked.kind === 'replay' ? `replay ${asked.file}` : scenario.name;
+  const command = `npm run chaos -- ${again} --seed ${seed}`;
+  say(`\n${scenario.name}: ${scenario.claim}\n  ${command}`);
+  let record: RunRecord;
+  try {
+    const world = await worlds.for(scenario);
+    const beganAtMs = performance.now();
+    record = await run({
+      scenario,
+      schedule: scheduleOf(scenario, seed),
+      seed,
+      world,
+      clock: () => performance.now(),
+      startedAt: new Date().toISOString(),
+      run: `run-${randomInt(SEED_MAX).toString(36)}`,
+      command,
+      judge: judgeAll,
+      report: (line) => {
+        const seconds = ((performance.now() - beganAtMs) / 1_000).toFixed(1);
+        say(`  ${seconds.padStart(6)} s  ${line}`);
+      },
+      signal: ending.signal,
+    });
+  } catch (error) {
+    await worlds.stop();
+    if (!(error instanceof ChaosError)) throw error;
+    say(`  ${error.message}`);
+    console.log(
+      JSON.stringify({ scenario: scenario.name, verdict: 'void', bit: false, why: error.message }),
+    );
+    return 'void';
+  }
+  if (asked.report !== undefined) writeFileSync(asked.report, reportHtml(record));
+  if (asked.record !== undefined) writeFileSync(asked.record, `${JSON.stringify(record)}\n`);
+  for (const line of summary(record)) say(`  ${line}`);
+  if (asked.json) console.log(JSON.stringify(resultOf(record)));
+  // What broke a promise may be broken for whoever comes next.
+  if (record.verdict === 'broken') await worlds.stop();
+  return record.verdict;
+}
+
+function worse(a: number, b: number): number {
+  // A broken claim is worse than a run that proves nothing.
+  return a === STATUS.broken || b === STATUS.broken ? STATUS.broken : Math.max(a, b);
+}
