@@ -9,15 +9,15 @@ export const CUT_INSIDE_COMMIT_REPLY: Scenario = {
     'A commit whose reply is cut in the middle is unknown, never failed, and its retry is done exactly once.',
   mix: 'everything',
   seconds: 28,
-  // Each length cuts elsewhere: in the log-in, in a result, in the reply to COMMIT.
+  // A log-in takes some six hundred bytes; each length then ends in the middle of something else.
   schedule: (draw) =>
-    [0, 1, 2, 3, 4].map((part) => ({
-      atMs: WARM_MS + part * 2_200,
-      forMs: 2_000,
+    [0, 1, 2, 3].map((part) => ({
+      atMs: WARM_MS + part * 3_200,
+      forMs: 3_000,
       fault: {
         kind: 'limit',
         links: { from: edge('eu'), to: primary('eu') },
-        bytes: draw(700, 6_000),
+        bytes: draw(800, 1_500),
         direction: 'downstream',
       },
     })),
