@@ -5,7 +5,12 @@
  */
 import type { Operation } from '../history.ts';
 
-export const ANSWERS: ReadonlySet<string> = new Set(['session-guarantee-lost', 'subject-exists']);
+export const ANSWERS: ReadonlySet<string> = new Set([
+  'session-guarantee-lost',
+  'subject-exists',
+  // Whether somebody who was created is gone is for other judges to say.
+  'unknown-subject',
+]);
 
 export function isServed({ outcome, told, guaranteeLost }: Operation): boolean {
   if (outcome.kind === 'ok' || guaranteeLost === true) return true;
