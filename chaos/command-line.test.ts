@@ -37,6 +37,10 @@ describe('what is asked for wrongly is named', () => {
     [['primary-killed', '--seed', '4294967296'], /--seed "4294967296"/],
     [['primary-killed', '--sed', '7'], /--sed/],
     [['quick', '--report', 'run.html'], /for one scenario/],
+    [['storm'], /--minutes ""/],
+    [['storm', '--minutes', '0'], /--minutes "0"/],
+    [['storm', 'eu', '--minutes', '3'], /takes no "eu"/],
+    [['quick', '--minutes', '3'], /--minutes is for a storm/],
     [['replay'], /needs the file/],
     [['replay', 'a.json', 'b.json'], /one file, not "b.json"/],
   ])('%j', (words, complaint) => {

@@ -4,6 +4,7 @@
  *     npm run chaos -- list
  *     npm run chaos -- NAME … --seed 7 --json --report FILE.html --record FILE.json
  *     npm run chaos -- quick | all
+ *     npm run chaos -- storm --minutes 30 --seed 7
  *     npm run chaos -- replay SCHEDULE.json
  */
 import { parseArgs } from 'node:util';
@@ -11,13 +12,15 @@ import type { Scenario } from './scenario.ts';
 import { QUICK, SCENARIOS } from './scenarios.ts';
 
 export type Asked = {
-  kind: 'list' | 'run' | 'replay';
+  kind: 'list' | 'run' | 'replay' | 'storm';
   scenarios: readonly Scenario[];
   /** For `replay`. */
   file?: string;
   /** Undefined: drawn. */
   seed: number | undefined;
   json: boolean;
+  /** Of a storm. */
+  minutes?: number;
   report?: string;
   record?: string;
   /** A world that runs already; undefined: start one. */
@@ -30,6 +33,7 @@ const USAGE = [
   'usage: npm run chaos -- list',
   '       npm run chaos -- <scenario …|quick|all> [--seed <number>] [--root <folder of a running world>]',
   '                        [--json] [--report <file.html>] [--record <file.json>]',
+  '       npm run chaos -- storm --minutes <number> [--seed <number>] [--root …] [--json]',
   '       npm run chaos -- replay <file> [same options]',
 ];
 
@@ -39,7 +43,7 @@ export function readCommandLine(words: readonly string[]): Asked | { complaints:
   const { values, positionals } = read;
   const [first, ...rest] = positionals;
   const complaints: string[] = [];
-  const { seed, json = false, report, record, root } = values;
+  const { seed, json = false, report, record, root, minutes } = values;
   if (seed !== undefined && (!/^\d+$/.test(seed) || Number(seed) > SEED_MAX)) {
     complaints.push(`--seed "${seed}" is not a whole number below 2^32`);
   }
@@ -58,6 +62,20 @@ export function readCommandLine(words: readonly string[]): Asked | { complaints:
     if (more !== undefined) complaints.push(`replay takes one file, not "${more}" as well`);
     if (complaints.length > 0) return { complaints: [...complaints, ...USAGE] };
     return { kind: 'replay', scenarios: [], ...(file !== undefined && { file }), ...common };
+  }
+  if (minutes !== undefined && first !== 'storm') complaints.push('--minutes is for a storm');
+  if (first === 'storm') {
+    if (rest.length > 0) complaints.push(`a storm takes no "${rest[0]}"`);
+    if (!/^[1-9]\d{0,3}$/.test(minutes ?? '')) {
+      complaints.push(
+        `--minutes "${minutes ?? ''}" is not a whole number of minutes from 1 to 9999`,
+      );
+    }
+    if (report !== undefined || record !== undefined) {
+      complaints.push('--report and --record are for one scenario');
+    }
+    if (complaints.length > 0) return { complaints: [...complaints, ...USAGE] };
+    return { kind: 'storm', scenarios: [], minutes: Number(minutes), ...common };
   }
   const scenarios =
     first === 'list' ? SCENARIOS : positionals.flatMap((name) => named(name, complaints));
@@ -89,6 +107,7 @@ function parsed(words: readonly string[]) {
         report: { type: 'string' },
         record: { type: 'string' },
         root: { type: 'string' },
+        minutes: { type: 'string' },
       },
     });
   } catch (error) {

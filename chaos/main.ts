@@ -10,6 +10,7 @@ import { resolve } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { type Asked, readCommandLine } from './command-line.ts';
 import { judgeAll } from './judges/all.ts';
+import { stormRounds } from './nemesis/draw-storm.ts';
 import { reportHtml } from './report/html-report.ts';
 import { run } from './run.ts';
 import type { RunRecord } from './run-record.ts';
@@ -20,6 +21,8 @@ import { ChaosError } from './world.ts';
 import { Worlds } from './worlds.ts';
 
 const APP = resolve(import.meta.dirname, '..', 'examples', 'witness', 'app.ts');
+/** Of the witness. */
+const REGIONS = ['us', 'eu', 'asia'];
 const SEED_MAX = 2 ** 31;
 const STATUS = { holds: 0, broken: 1, wrong: 2, void: 3, inconclusive: 3 } as const;
 
@@ -64,6 +67,7 @@ async function main(asked: Asked): Promise<number> {
     seed ??= file.seed;
   }
   seed ??= randomInt(SEED_MAX);
+  if (asked.kind === 'storm') scenarios = stormRounds(seed, asked.minutes ?? 1, REGIONS);
   let status: number = STATUS.holds;
   const worlds = new Worlds({
     app: APP,
@@ -119,6 +123,14 @@ async function one(
       JSON.stringify({ scenario: scenario.name, verdict: 'void', bit: false, why: error.message }),
     );
     return 'void';
+  }
+  if (asked.kind === 'storm' && record.verdict !== 'holds') {
+    const file = `${scenario.name}.json`;
+    const { seconds, wan = false } = scenario;
+    const schedule = scheduleOf(scenario, seed);
+    const written = { format: 1, mix: 'everything', seconds, wan, seed, schedule };
+    writeFileSync(file, `${JSON.stringify(written, null, 2)}\n`);
+    say(`  play it again: npm run chaos -- replay ${file}`);
   }
   if (asked.report !== undefined) writeFileSync(asked.report, reportHtml(record));
   if (asked.record !== undefined) writeFileSync(asked.record, `${JSON.stringify(record)}\n`);

@@ -12,7 +12,7 @@ import type { History } from './history.ts';
 import type { JudgeOptions } from './judges/all.ts';
 import { Onlooker } from './onlooker.ts';
 import { type Played, play } from './play.ts';
-import type { Judgement, RunRecord } from './run-record.ts';
+import type { Judgement, Look, RunRecord } from './run-record.ts';
 import type { Scenario, Seen } from './scenario.ts';
 import { ChaosError, type ChaosWorld } from './world.ts';
 
@@ -42,6 +42,10 @@ const AFTER_MS = 4_000;
 const ALWAYS: ReadonlySet<string> = new Set(['acknowledged', 'session guarantees', 'liveness']);
 /** Before the first fault, connections are made and caches filled. */
 const COMPARED_FROM_MS = 1_000;
+/** Of regions that no fault touched, few operations are enough to see that nobody is refused. */
+const COMPARED_OPERATIONS_MIN = 15;
+/** On two cores with nine servers, less is what everybody takes from everybody. */
+const SLOWER_MS_MIN = 1_000;
 const SETTLE_MS_MAX = 60_000;
 const NOT_REPEATED =
   'What each client asks, and when each fault begins, follows from the seed. How requests of several clients fall between each other, and how long servers take, does not.';
@@ -82,6 +86,9 @@ export async function run(options: RunOptions): Promise<RunRecord> {
     healedAtMs: left.healedAtMs,
     graceMs,
     untouched: untouchedBy(played.spans, world.regions, left.healedAtMs),
+    operationsMin: COMPARED_OPERATIONS_MIN,
+    slowerMsMin: SLOWER_MS_MIN,
+    changesOfPrimary: changesOfPrimary(looks, world.regions),
   });
   const judgements = [...judged, recovered(stillSick)];
   const bit = bitten(scenario, seen, played);
@@ -157,6 +164,21 @@ function recovered(stillSick: string | undefined): Judgement {
             },
           ],
   };
+}
+
+/** A promotion starts a timeline, and no other thing does. */
+function changesOfPrimary(
+  looks: readonly Look[],
+  regions: readonly string[],
+): Record<string, number> {
+  return Object.fromEntries(
+    regions.map((region) => {
+      const timelines = looks.flatMap((look) =>
+        look.region === region && look.timeline !== undefined ? [look.timeline] : [],
+      );
+      return [region, timelines.length === 0 ? 0 : Math.max(...timelines) - Math.min(...timelines)];
+    }),
+  );
 }
 
 /** Regions that no fault concerned, over the time of all faults. */
