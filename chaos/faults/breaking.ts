@@ -208,14 +208,18 @@ export class Breaking {
   }
 
   async #difference(
-    { kind }: NetworkFault,
+    fault: NetworkFault,
     link: Link | undefined,
     before: Awaited<ReturnType<typeof probe>> | undefined,
   ): Promise<string | undefined> {
+    const { kind } = fault;
     const after = await this.#probe(link);
     if (link === undefined || before === undefined || after === undefined) return undefined;
     const told = `${link.name}: ${before.says} before, ${after.says} now`;
-    if (kind === 'slow') return after.ms > before.ms + 1 ? told : undefined;
+    if (fault.kind === 'slow') {
+      // There and back, and no jitter makes up for that.
+      return after.ms >= 2 * (fault.latencyMs - (fault.jitterMs ?? 0)) ? told : undefined;
+    }
     // A small answer passes these as it is; whether anybody felt them is for the run to show.
     if (kind === 'narrow' || kind === 'limit' || kind === 'slice' || kind === 'reset') {
       const { toxics } = await this.#world.faults.proxy(link.name);
@@ -354,7 +358,7 @@ export class Breaking {
     const file = await changedPolicy({ root, policyFile, change, version });
     const { status, said } = await this.#world.domicile(['policy', 'apply', '--policy', file]);
     return {
-      says: `policy applied: ${change}`,
+      says: status === 0 ? `policy applied: ${change}` : `policy not applied: ${change}: ${said}`,
       evidence: status === 0 ? said.split('\n').at(-1) : undefined,
       heal: async () => {},
     };

@@ -10,7 +10,8 @@ import { ChaosError } from '../world.ts';
 /** What can be changed; each turns one file into another one. */
 const CHANGES: Readonly<Record<string, (text: string) => string>> = {
   'as it was': (text) => text,
-  'notices of asia stay in asia': (text) => text.replace('homes: [us, asia]', 'homes: [us]'),
+  'notices of asia stay in asia': (text) =>
+    text.replace(/homes: \[us, asia\](\s+)to: \[us, eu, asia\]/, 'homes: [us]$1to: [eu, asia]'),
 };
 
 /** Writes it into the world's folder and answers with its path. */
