@@ -253,6 +253,7 @@ export class Breaking {
     const pids = (await Promise.all(names.map((name) => this.#world.pidsOf(name)))).flat();
     for (const pid of pids) signal(pid, 'SIGKILL');
     const gone = await within(SIGNAL_MS_MAX, () => pids.every((pid) => !isThere(pid)));
+    await this.#untilNoticed(pids);
     const keepers = new Set(
       [...this.#world.catalogue.regions.values()]
         .filter(({ keeper }) => keeper !== undefined)
@@ -268,6 +269,15 @@ export class Breaking {
         }
       },
     };
+  }
+
+  /** The supervisor hears of an end a moment later, and starts nothing that it believes to run. */
+  async #untilNoticed(pids: readonly number[]): Promise<void> {
+    for (const untilMs = performance.now() + SIGNAL_MS_MAX; performance.now() < untilMs; ) {
+      const processes = await this.#world.processes();
+      if (processes.every(({ pid }) => pid === undefined || !pids.includes(pid))) return;
+      await pause(LOOK_EVERY_MS);
+    }
   }
 
   async #freeze(who: Place): Promise<Broken> {

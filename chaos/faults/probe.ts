@@ -13,9 +13,8 @@ export type Probed = {
 
 /** `SSLRequest`; any Postgres answers it with one byte. */
 const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47]);
-const HEALTH = Buffer.from(
-  'GET /.domicile/health HTTP/1.1\r\nhost: probe\r\nconnection: close\r\n\r\n',
-);
+/** Whoever is asked must not hang up by itself: that would show where its answer does not. */
+const HEALTH = Buffer.from('GET /.domicile/health HTTP/1.1\r\nhost: probe\r\n\r\n');
 const ANSWER_MS_MAX = 1_000;
 
 export function probe(listen: string, protocol: 'http' | 'postgres'): Promise<Probed> {
