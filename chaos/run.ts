@@ -88,6 +88,8 @@ export async function run(options: RunOptions): Promise<RunRecord> {
     untouched: untouchedBy(played.spans, world.regions, left.healedAtMs),
     operationsMin: COMPARED_OPERATIONS_MIN,
     slowerMsMin: SLOWER_MS_MIN,
+    // What the witness asks of its database.
+    isolation: 'serializable',
     changesOfPrimary: changesOfPrimary(looks, world.regions),
   });
   const judgements = [...judged, recovered(stillSick)];
