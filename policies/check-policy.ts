@@ -4,7 +4,7 @@
  * Each check adds what it finds; none stops the others. Without a catalogue or a schema the checks
  * that need them are left out, so one function serves the editor, `policy check` and `plan`.
  */
-import type { Catalogue, RegionId } from '../regions/catalogue.ts';
+import { type Catalogue, type RegionId, sitesOf } from '../regions/catalogue.ts';
 import { appearance } from '../regions/look-alikes.ts';
 import {
   type Complaint,
@@ -183,6 +183,7 @@ class Check {
 
   failover(): void {
     this.#commits();
+    this.#sites();
     if (this.#file.failover.scope !== 'jurisdiction') return;
     const homes = new Set([...this.#policy.jurisdictions.values()].flatMap((one) => one.regions));
     if ([...homes].some((home) => failoverRegions(this.#policy, home).length > 0)) return;
@@ -193,7 +194,7 @@ class Check {
 
   /** A loss that nobody has agreed to in words is an accident. */
   #commits(): void {
-    const { commits = 'synchronous', possibleLoss } = this.#file.failover;
+    const { commits = 'synchronous', possibleLoss, betweenSites } = this.#file.failover;
     if (commits === 'asynchronous' && possibleLoss === undefined) {
       const message =
         'asynchronous commits can be lost in a failover: say in possibleLoss what may be lost, and who accepts it';
@@ -204,10 +205,56 @@ class Check {
       this.#say(['failover', 'possibleLoss'], { message, at: 'key' });
     }
     if (commits !== 'quorum') return;
-    for (const { id, nodes } of this.#regions?.values() ?? []) {
-      if (nodes.length >= QUORUM_NODES_MIN) continue;
-      const message = `a quorum needs ${QUORUM_NODES_MIN} nodes in each region, and ${id} has ${nodes.length}`;
-      this.#say(['failover', 'commits'], { message });
+    for (const region of this.#regions?.values() ?? []) {
+      const { id, nodes } = region;
+      const at = sitesOf(region).map((site) => nodes.filter((one) => (one.site ?? id) === site));
+      const largest = Math.max(...at.map(({ length }) => length));
+      if (nodes.length < QUORUM_NODES_MIN) {
+        const message = `a quorum needs ${QUORUM_NODES_MIN} nodes in each region, and ${id} has ${nodes.length}`;
+        this.#say(['failover', 'commits'], { message });
+      } else if (largest < QUORUM_NODES_MIN && betweenSites !== 'automatic') {
+        // Any standby of a quorum may be the one that has a commit, and must be allowed to take over.
+        const message = `a quorum needs ${QUORUM_NODES_MIN} nodes at one site, and no site of ${id} has more than ${largest}; or say betweenSites: automatic`;
+        this.#say(['failover', 'commits'], { message });
+      }
+    }
+  }
+
+  /** Wherever a node stands, all of its region's data stands. */
+  #sites(): void {
+    const { sites = {}, betweenSites } = this.#file.failover;
+    for (const [id, list] of Object.entries(sites)) {
+      const path = ['failover', 'sites', id];
+      const region = this.#regions?.get(id);
+      if (this.#unknown(id)) {
+        const suggestion = nearest(id, this.#regions?.keys() ?? []);
+        const message = `no region ${quote(id)} in the catalogue`;
+        this.#say(path, { message, suggestion, at: 'key' });
+      }
+      this.#unique(path, list);
+      if (region === undefined) continue;
+      const known = sitesOf(region);
+      list.forEach((site, index) => {
+        if (known.includes(site)) return;
+        const message = `no node of ${id} in the catalogue stands at ${quote(site)}`;
+        this.#say([...path, index], { message, suggestion: nearest(site, known) });
+      });
+      for (const { name, site = id } of region.nodes) {
+        if (list.includes(site)) continue;
+        const message = `leaves out ${site}, where ${name} stands with all data of ${id}: list it, or take the node out of the regions file`;
+        this.#say(path, { message, at: 'key' });
+      }
+    }
+    for (const region of this.#regions?.values() ?? []) {
+      const known = sitesOf(region);
+      if (sites[region.id] !== undefined || known.length === 1) continue;
+      const message = `nodes of ${region.id} stand at ${known.join(' and ')}, and nothing says that its data may be at all of them: add sites: { ${region.id}: [${known.join(', ')}] }, or take nodes out of the regions file`;
+      this.#say(['failover'], { message, at: 'key' });
+    }
+    const several = Object.values(sites).some((list) => list.length > 1);
+    if (betweenSites !== undefined && !several) {
+      const message = 'no region has more than one site in sites: leave it out';
+      this.#say(['failover', 'betweenSites'], { message, at: 'key' });
     }
   }
 

@@ -29,6 +29,8 @@ const COUNTRIES_MAX = 300;
 const VALUES_MAX = 100;
 const RULES_MAX = 500;
 const MIRRORS_MAX = 32;
+/** Each has a node at least. */
+const SITES_MAX = 16;
 /** PostgreSQL's own limit for a table. */
 const COLUMNS_MAX = 1_600;
 /** ISO 8601 has a year 0, PostgreSQL has not, and no policy is that old. */
@@ -191,6 +193,18 @@ export const PolicyFile = z
           .optional()
           .describe(
             'Needed with asynchronous, and only there: which loss is accepted, and who accepts it.',
+          ),
+        sites: z
+          .record(regionId, z.array(z.string().max(63)).min(1).max(SITES_MAX))
+          .optional()
+          .describe(
+            'For a region whose nodes stand at several sites: all sites that may hold its data, and that its primary may move to.',
+          ),
+        betweenSites: z
+          .enum(['order', 'automatic'])
+          .optional()
+          .describe(
+            'Who moves a primary to another site. order (the default): an operator, with relocate-primary. automatic: also the keeper, when the primary is gone and a standby there has everything.',
           ),
       })
       .describe('What may happen when a region is lost.'),

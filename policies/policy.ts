@@ -6,7 +6,7 @@
  * other. A `Policy` that `readPolicy` returned has no complaints left for the catalogue it was
  * read with.
  */
-import type { RegionId } from '../regions/catalogue.ts';
+import type { RegionId, SiteId } from '../regions/catalogue.ts';
 import type { Source } from '../regions/yaml-complaint.ts';
 import type { Level } from './consistency.ts';
 import type { CountryCode } from './countries.ts';
@@ -30,7 +30,15 @@ export type Policy = {
   placement: readonly Rule[];
   /** Every table of the app. What is not named here is refused. */
   tables: ReadonlyMap<TableName, Table>;
-  failover: { scope: FailoverScope; commits: Commits };
+  failover: {
+    scope: FailoverScope;
+    commits: Commits;
+    /** Which loss is accepted, in the author's words; with asynchronous commits only. */
+    possibleLoss: string | undefined;
+    /** The sites that may hold a region's data; a region that is not named has one site. */
+    sites: ReadonlyMap<RegionId, readonly SiteId[]>;
+    betweenSites: BetweenSites;
+  };
   /** How long a stored answer, which may hold personal data, is kept to make retries exact. */
   idempotency: { retentionMs: number };
   /** Where neither a request nor its route says how fresh an answer must be. */
@@ -103,6 +111,9 @@ export type FailoverScope = 'region' | 'jurisdiction';
  * `quorum`: one of two or more. `asynchronous`: nobody, so a failover may lose the last writes.
  */
 export type Commits = 'synchronous' | 'quorum' | 'asynchronous';
+
+/** Who moves a primary to another site of its region: an operator only, or the keeper as well. */
+export type BetweenSites = 'order' | 'automatic';
 
 /** Columns of a subject table that may also be read abroad, under a name of their own. */
 export type Mirror = {

@@ -84,7 +84,13 @@ test('a policy is read as it is written', () => {
     version: 3,
     because: 'A second jurisdiction',
     effective: '2026-11-01',
-    failover: { scope: 'region', commits: 'synchronous' },
+    failover: {
+      scope: 'region',
+      commits: 'synchronous',
+      possibleLoss: undefined,
+      sites: new Map(),
+      betweenSites: 'order',
+    },
     idempotency: { retentionMs: 86_400_000 },
   });
   expect(policy.attributes.get('contract')).toEqual({
@@ -836,3 +842,64 @@ test('no replaced value makes the reader throw', async () => {
     { numRuns: 300 },
   );
 }, 60_000);
+
+describe('where the nodes of eu stand at two sites', () => {
+  const eu = CATALOGUE.regions.get('eu');
+  if (eu === undefined) throw new Error('no eu');
+  const node = (name: string, site?: string) => ({
+    name,
+    host: name,
+    port: 1,
+    ...(site !== undefined && { site }),
+  });
+  const spread = [node('eu-a'), node('eu-b'), node('eu-c', 'eu-2')];
+  const lines = (failover: string, nodes: typeof spread) => {
+    const text = edited('failover: { scope: region }', `failover: { scope: region, ${failover} }`);
+    const regions = new Map(CATALOGUE.regions);
+    for (const [id, region] of regions) {
+      // Enough for a quorum elsewhere.
+      regions.set(id, { ...region, nodes: ['a', 'b', 'c'].map((name) => node(`${id}-${name}`)) });
+    }
+    const catalogue = { ...CATALOGUE, regions: regions.set('eu', { ...eu, nodes }) };
+    const reading = readPolicy(text, 'residency.yaml', catalogue);
+    const found = 'policy' in reading ? [] : reading.complaints.map(formatComplaint);
+    return found.map((line) => line.replace(/^residency\.yaml:23:\d+ {2}failover/, ''));
+  };
+
+  test('the policy has to list both, and no other', () => {
+    expect(lines('sites: { eu: [eu, eu-2] }', spread)).toEqual([]);
+    expect(lines('sites: { eu: [eu-2, eu] }, betweenSites: automatic', spread)).toEqual([]);
+    expect(lines('commits: synchronous', spread)).toEqual([
+      ': nodes of eu stand at eu and eu-2, and nothing says that its data may be at all of them: add sites: { eu: [eu, eu-2] }, or take nodes out of the regions file',
+    ]);
+    expect(lines('sites: { eu: [eu] }', spread)).toEqual([
+      '.sites.eu: leaves out eu-2, where eu-c stands with all data of eu: list it, or take the node out of the regions file',
+    ]);
+    expect(lines('sites: { eu: [eu, eu-2, eu-3] }', spread)).toEqual([
+      '.sites.eu[2]: no node of eu in the catalogue stands at "eu-3"; did you mean "eu-2"?',
+    ]);
+    expect(lines('sites: { eu: [eu, eu-2, eu] }', spread)).toEqual([
+      '.sites.eu[2]: "eu" is listed twice',
+    ]);
+    expect(lines('sites: { ue: [eu, eu-2] }', spread)).toEqual([
+      ': nodes of eu stand at eu and eu-2, and nothing says that its data may be at all of them: add sites: { eu: [eu, eu-2] }, or take nodes out of the regions file',
+      '.sites.ue: no region "ue" in the catalogue; did you mean "us"?',
+    ]);
+  });
+
+  test('one site needs no list, and nobody to move between sites', () => {
+    expect(lines('commits: synchronous', [node('eu-a', 'eu-1'), node('eu-b', 'eu-1')])).toEqual([]);
+    expect(lines('sites: { us: [us] }, betweenSites: order', spread.slice(0, 2))).toEqual([
+      '.betweenSites: no region has more than one site in sites: leave it out',
+    ]);
+  });
+
+  test('a quorum needs its nodes at one site, or a keeper that may go to the other', () => {
+    const listed = 'commits: quorum, sites: { eu: [eu, eu-2] }';
+    expect(lines(listed, spread)).toEqual([
+      '.commits: a quorum needs 3 nodes at one site, and no site of eu has more than 2; or say betweenSites: automatic',
+    ]);
+    expect(lines(`${listed}, betweenSites: automatic`, spread)).toEqual([]);
+    expect(lines(listed, [...spread, node('eu-d')])).toEqual([]);
+  });
+});

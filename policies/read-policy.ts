@@ -57,7 +57,13 @@ function policyFrom(document: PolicyFile, source: Source): Policy {
     tables: new Map(
       Object.entries(document.tables).map(([name, table]) => [name, tableFrom(name, table)]),
     ),
-    failover: { scope: failover.scope, commits: failover.commits ?? 'synchronous' },
+    failover: {
+      scope: failover.scope,
+      commits: failover.commits ?? 'synchronous',
+      possibleLoss: failover.possibleLoss,
+      sites: new Map(Object.entries(failover.sites ?? {})),
+      betweenSites: failover.betweenSites ?? 'order',
+    },
     idempotency: { retentionMs: durationMs(idempotency.retention) ?? 0 },
     consistency: levelFrom(document.consistency),
     receipts: {

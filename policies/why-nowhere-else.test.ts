@@ -32,6 +32,12 @@ test('data that exists is kept by what failover may do', () => {
   ]);
 });
 
+test('where the region has sites, by their list', () => {
+  const listed = text.replace('{ scope: region }', '{ scope: region, sites: { eu: [eu] } }');
+  expect(told(policyOf(listed), listed, 'eu', {})[0]).toBe('failover.sites.eu');
+  expect(told(policyOf(listed), listed, 'us', {})[0]).toBe('failover.scope');
+});
+
 test('where failover may leave the region, by the law that lists the regions', () => {
   const wider = text
     .replace('failover: { scope: region }', 'failover: { scope: jurisdiction }')

@@ -38,7 +38,9 @@ function pathOf(policy: Policy, home: RegionId, { rule, reference }: About): Pat
   if (reference !== undefined) return ['tables', reference, 'reference'];
   const placing = policy.placement.findIndex((one) => one.rule === rule);
   if (placing >= 0) return ['placement', placing];
-  if (policy.failover.scope === 'region') return ['failover', 'scope'];
+  if (policy.failover.scope === 'region') {
+    return policy.failover.sites.has(home) ? ['failover', 'sites', home] : ['failover', 'scope'];
+  }
   const law = [...policy.jurisdictions.values()].find(({ regions }) => regions.includes(home));
   return law === undefined ? ['jurisdictions'] : ['jurisdictions', law.name, 'regions'];
 }

@@ -22,7 +22,7 @@ export type Region = {
   database: string;
   edges: readonly EdgeAddress[];
   /** The primary and its physical replicas, in no particular order. */
-  nodes: readonly NodeAddress[];
+  nodes: readonly RegionNode[];
   /** The small separate clusters that hold only what policy lets out; one serves each peer. */
   airlocks: readonly Airlock[];
   /** Who watches the nodes and promotes one of them; undefined where nobody does. */
@@ -51,6 +51,10 @@ export type ManagedKeeper = {
 /** A folder inside the region, which no other region's backups share. */
 export type BackupPlace = { folder: string };
 export type NodeAddress = { name: string; host: string; port: number };
+/** A place that can be lost as a whole: a town, or a zone of a provider. */
+export type SiteId = string;
+/** Undefined: at the site that is called like the region. */
+export type RegionNode = NodeAddress & { site?: SiteId };
 /**
  * Whoever may read an airlock at all can read everything in it, so peers that may see different
  * things have different ones.
@@ -63,6 +67,17 @@ export function peersNearestFirst(catalogue: Catalogue, from: RegionId): Region[
   return [...catalogue.regions.values()]
     .filter((region) => region.id !== from)
     .sort((a, b) => roundTripMs(catalogue, from, a.id) - roundTripMs(catalogue, from, b.id));
+}
+
+/** Where its nodes stand, in the order of the nodes; most regions have one. */
+export function sitesOf({ id, nodes }: Region): SiteId[] {
+  return [...new Set(nodes.map(({ site }) => site ?? id))];
+}
+
+/** Undefined for a node of another region. */
+export function siteOf({ id, nodes }: Region, node: string): SiteId | undefined {
+  const found = nodes.find(({ name }) => name === node);
+  return found && (found.site ?? id);
 }
 
 /** @throws RangeError for a region that `of` has no airlock for, which no read catalogue has. */

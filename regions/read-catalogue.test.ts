@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { airlockFor, peersNearestFirst } from './catalogue.ts';
+import { airlockFor, peersNearestFirst, siteOf, sitesOf } from './catalogue.ts';
 import { CatalogueFile, REGIONS_MAX, readCatalogue } from './read-catalogue.ts';
 import { formatComplaint } from './yaml-complaint.ts';
 import { COMPLAINTS_MAX } from './yaml-file.ts';
@@ -216,6 +216,34 @@ test('clients may be sent to another address than edges, one that several edges 
   expect(first).toMatch(/^regions.yaml:7:\d+ {2}regions\.us\.edges\[0\]\.publicUrl: "https:\/\/us/);
   expect(first).toContain('is not http:// or https:// with a host and no path');
   expect(complaints(text('https://u:p@us.example')).join()).not.toContain('u:p');
+});
+
+test('a node may stand at another site of its region, which is in no other region', () => {
+  const node = (site: string) =>
+    edited(
+      '{ name: us-b, host: 127.0.0.1, port: 7111 }',
+      `{ name: us-b, host: h, port: 1, site: ${site} }`,
+    );
+  const read = readCatalogue(node('us-2'), 'regions.yaml');
+  if (!('catalogue' in read)) throw new Error(read.complaints.map(formatComplaint).join('\n'));
+  const [us, eu] = [read.catalogue.regions.get('us'), read.catalogue.regions.get('eu')];
+  if (us === undefined || eu === undefined) throw new Error('both are there');
+  expect([sitesOf(us), sitesOf(eu)]).toEqual([['us', 'us-2'], ['eu']]);
+  expect(['us-a', 'us-b', 'eu-a'].map((name) => siteOf(us, name))).toEqual([
+    'us',
+    'us-2',
+    undefined,
+  ]);
+  expect(complaints(node('eu'))).toEqual([
+    'regions.yaml:9:47  regions.us.nodes[1].site: "eu" is a site of eu; the same place cannot be in two regions',
+  ]);
+  const both = node('west').replace('port: 5432 }]', 'port: 5432, site: west }]');
+  expect(complaints(both)).toEqual([
+    'regions.yaml:14:66  regions.eu.nodes[0].site: "west" is a site of us; the same place cannot be in two regions',
+  ]);
+  expect(complaints(node('Dublin'))).toEqual([
+    'regions.yaml:9:47  regions.us.nodes[1].site: "Dublin" is not a site: a lower-case letter, then up to 15 letters, digits or hyphens',
+  ]);
 });
 
 test('a region may say where its backups are kept, and no other region keeps any there', () => {

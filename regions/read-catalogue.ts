@@ -43,6 +43,18 @@ const node = z.strictObject({
   port,
 });
 
+const SITE_MESSAGE = 'is not a site: a lower-case letter, then up to 15 letters, digits or hyphens';
+
+const regionNode = node.extend({
+  site: z
+    .string()
+    .regex(REGION_ID, SITE_MESSAGE)
+    .optional()
+    .describe(
+      'The place in the region that it stands at and could be lost with, such as eu-2. The policy must allow each one in failover.sites. Default: a site that is called like the region.',
+    ),
+});
+
 const edge = z.strictObject({
   name,
   url: z
@@ -132,7 +144,7 @@ const region = z
       .describe(`The app's database on every node of the region. Default: ${DATABASE_DEFAULT}.`),
     edges: z.array(edge).min(1).describe('The stateless HTTP processes of this region.'),
     nodes: z
-      .array(node)
+      .array(regionNode)
       .min(1)
       .describe('The Postgres primary and its physical replicas, in any order.'),
     airlock: node
@@ -222,7 +234,7 @@ function catalogue({ regions, distances = [] }: CatalogueFile): Catalogue {
         url: originOf(url) ?? url,
         ...(publicUrl !== undefined && { publicUrl: originOf(publicUrl) ?? publicUrl }),
       })),
-      nodes,
+      nodes: nodes.map(({ site, ...one }) => ({ ...one, ...(site !== undefined && { site }) })),
       airlocks: airlocksOf(written).map(
         ({ airlock: { name, host, port }, serves }): Airlock => ({
           name,
@@ -328,7 +340,7 @@ function judge(file: CatalogueFile, source: Source): Complaint[] {
     complaints.push(...judgePeers(id, written, ids, source));
   }
 
-  complaints.push(...judgeBackups(file, source));
+  complaints.push(...judgeBackups(file, source), ...judgeSites(file, source));
 
   const measured = new Set<string>();
   (file.distances ?? []).forEach(({ between }, index) => {
@@ -389,6 +401,23 @@ function judgeBackups(file: CatalogueFile, source: Source): Complaint[] {
     else if (folder.startsWith(other.folder))
       say(`lies in the place of the backups of ${other.id}`);
     else say(`the backups of ${other.id} lie in it`);
+  }
+  return complaints;
+}
+
+/** A place that two regions shared would hold the data of both, whatever their laws say. */
+function judgeSites(file: CatalogueFile, source: Source): Complaint[] {
+  const complaints: Complaint[] = [];
+  const owner = new Map(Object.keys(file.regions).map((id) => [id, id]));
+  for (const [id, { nodes }] of Object.entries(file.regions)) {
+    nodes.forEach(({ site = id }, index) => {
+      const first = owner.get(site);
+      if (first === undefined) owner.set(site, id);
+      else if (first !== id) {
+        const message = `${quote(site)} is a site of ${first}; the same place cannot be in two regions`;
+        complaints.push(complaintAt(source, ['regions', id, 'nodes', index, 'site'], { message }));
+      }
+    });
   }
   return complaints;
 }
