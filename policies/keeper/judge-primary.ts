@@ -83,8 +83,17 @@ export function judgePrimary(
   const isRecent = (msAgo: number | undefined) =>
     msAgo !== undefined && msAgo < Math.min(HEARD_MS, forMs);
   if (isRecent(edgesMsAgo)) return { kind: 'hidden', heardBy: 'edges' };
+  // What it hears may be another server: the primary before, or one that only passes the log on.
+  const isFedByOther = (node: string) =>
+    standbys.some(
+      ({ state: other }) => other.kind === 'seen' && other.streaming.some((to) => to.node === node),
+    );
   const hears = standbys.find(
-    ({ state: standby }) => standby.kind === 'seen' && isRecent(standby.heardMsAgo),
+    ({ node, state: standby }) =>
+      standby.kind === 'seen' &&
+      isRecent(standby.heardMsAgo) &&
+      standby.timeline === timeline &&
+      !isFedByOther(node),
   );
   if (hears !== undefined) return { kind: 'hidden', heardBy: hears.node };
   const { patienceMs, words } = SILENCES[state.because];
