@@ -423,8 +423,8 @@ class Clusters {
       const streams = await this.#withPool(primary, async (pool) => {
         if (!(await slotIsUsable(pool, slot))) await renewSlot(pool, slot);
         await this.#write(seat.data, 'standby.signal', '');
-        await this.#startSeat(seat, primary);
-        return replicaStreams(pool, slot, STREAMING_AS_IT_IS_MS);
+        const starts = await this.#startIfFits(seat, primary);
+        return starts && replicaStreams(pool, slot, STREAMING_AS_IT_IS_MS);
       });
       if (streams) return;
       this.#say(`${slot} cannot go on from its own log`);
@@ -432,6 +432,18 @@ class Clusters {
     // It is thrown away, so nobody waits for a gentle end; a frozen server takes no other signal.
     seat.server.kill('SIGKILL');
     await this.#rebuild(seat, primary, keepData);
+  }
+
+  /** A server that has more than where its primary's timeline began ends as soon as it sees it. */
+  async #startIfFits(seat: Seat, primary: Seat): Promise<boolean> {
+    try {
+      await this.#startSeat(seat, primary);
+      return true;
+    } catch (error) {
+      if (!(error instanceof CannotStart)) throw error;
+      this.#say(error.message);
+      return false;
+    }
   }
 
   async #copyPrimary(seat: Seat, known?: Seat, keepData = false): Promise<void> {
