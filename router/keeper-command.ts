@@ -5,6 +5,7 @@
  * the same record is refused, and one on another machine loses every compare-and-swap.
  */
 import { resolve } from 'node:path';
+import { refuseSite } from '../policies/refuse-site.ts';
 import type { NodeAddress, Region } from '../regions/catalogue.ts';
 import { SUPERUSER } from '../regions/local/postgres-settings.ts';
 import { takeLock } from '../regions/local/world-lock.ts';
@@ -82,7 +83,8 @@ export async function startKeeper(
           : machineAt(machineUrl, region.id, environment.DOMICILE_MACHINE_TOKEN ?? ''),
       now,
     });
-    const { commits } = files.policy.failover;
+    const { policy } = files;
+    const { commits, possibleLoss, betweenSites } = policy.failover;
     const keeper = new Keeper({
       region,
       store,
@@ -90,6 +92,9 @@ export async function startKeeper(
       edgesHeardMsAgo: (node) => askEdges(region, node),
       ...(feeds !== undefined && { onPrimary: (node) => feeds.follow(node) }),
       commits,
+      possibleLoss,
+      betweenSites,
+      refuseSite: (site) => refuseSite(policy, region, site),
       now,
       at,
       name: `keeper ${region.id} (process ${pid})`,

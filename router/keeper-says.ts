@@ -16,7 +16,7 @@ const Answer = z.object({
   /** Whom commits wait for: only one of these may be promoted. */
   standbys: z.array(z.string()),
   /** What the keeper is about to do. */
-  pending: z.unknown(),
+  pending: z.looseObject({ kind: z.string() }).nullable(),
 });
 
 export type KeeperSays =
@@ -33,7 +33,12 @@ export function readKeeper(answer: unknown, region: string): KeeperSays {
   const read = Answer.safeParse(answer);
   if (!read.success || read.data.region !== region) return { kind: 'not_confirmed' };
   const { primary, timeline, standbys, pending } = read.data;
-  return { kind: 'primary', primary, timeline, standbys, isQuiet: pending === null };
+  return { kind: 'primary', primary, timeline, standbys, isQuiet: isQuiet(pending) };
+}
+
+/** Before a move promotes anybody, another version says so. */
+function isQuiet(pending: { kind: string } | null): boolean {
+  return pending === null || pending.kind === 'move';
 }
 
 export function isAlone(says: KeeperSays, node: string, timeline: number): boolean {

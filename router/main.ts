@@ -400,6 +400,24 @@ region
   });
 
 region
+  .command('relocate-primary')
+  .description(
+    'move the primary to another site that the policy lists, losing nothing if it can be',
+  )
+  .argument('<region>', 'such as eu')
+  .requiredOption('--to <site>', 'the site, such as eu-2')
+  .option('--accept-loss', 'answer for what is lost, where the old site is gone')
+  .option('--why <text>', 'the reason, for the record')
+  .option('--by <name>', 'who asks for it (default: who you are here)')
+  .option(...root)
+  .option(...json)
+  .action(async (region, options) => {
+    const { regionRelocate } = await import('./region-command.ts');
+    const by = options.by ?? operatorName();
+    answer(await regionRelocate({ ...options, region, by }), options.json);
+  });
+
+region
   .command('promote')
   .description('promote a standby that may lack acknowledged writes, when its primary is gone')
   .argument('<region>', 'such as eu')

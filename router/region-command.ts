@@ -36,9 +36,11 @@ export async function regionStatus(asked: Asked): Promise<Answer> {
             ? []
             : [`${record.primary}: ${why}`]),
         ];
-  for (const { node, says, forMs, underWay } of nodes) {
+  const isSpread = new Set(nodes.map(({ site }) => site)).size > 1;
+  for (const { node, site, says, forMs, underWay } of nodes) {
     const doing = underWay === undefined ? '' : `; under way: ${underWay}`;
-    lines.push(`  ${node.padEnd(12)} ${says}, for ${seconds(forMs)}${doing}`);
+    const where = isSpread ? `at ${site.padEnd(8)} ` : '';
+    lines.push(`  ${node.padEnd(12)} ${where}${says}, for ${seconds(forMs)}${doing}`);
   }
   const isWell = primary?.kind === 'serves' && !isAlone && record?.pending === null;
   return { lines, json: status.answer, exitCode: isWell ? 0 : 1 };
@@ -58,6 +60,20 @@ export async function regionSwitchover(
 ): Promise<Answer> {
   const { to, by } = asked;
   return order(asked, '/orders/switchover', { ...(to !== undefined && { to }), by });
+}
+
+export async function regionRelocate(
+  asked: Asked & { to: string; acceptLoss?: boolean; why?: string; by: string },
+): Promise<Answer> {
+  const { to, by, acceptLoss, why } = asked;
+  if ((acceptLoss === true) !== (why !== undefined)) {
+    return failed('--accept-loss and --why belong together: the reason goes into the record.');
+  }
+  return order(asked, '/orders/relocate-primary', {
+    to,
+    by,
+    ...(why !== undefined && { acceptLoss: why }),
+  });
 }
 
 export async function regionPromote(
@@ -126,9 +142,16 @@ function waitsText({ standbys, commits }: KeeperRecord): string {
 }
 
 function pendingText({ primary, pending }: KeeperRecord): string {
-  return pending?.kind === 'switchover'
-    ? `It is handing over to ${pending.to}.`
-    : `${primary} is being promoted; ${pending?.deposed} is deposed.`;
+  switch (pending?.kind) {
+    case undefined:
+      return '';
+    case 'switchover':
+      return `It is handing over to ${pending.to}.`;
+    case 'move':
+      return `It is to hand over to ${pending.to.join(' or ')}, once commits wait for that one.`;
+    case 'promotion':
+      return `${primary} is being promoted; ${pending.deposed} is deposed.`;
+  }
 }
 
 function eventText({ event, primary, timeline, standbys }: KeeperRecord): string {
@@ -147,6 +170,12 @@ function eventText({ event, primary, timeline, standbys }: KeeperRecord): string
       return `${primary} writes, on timeline ${timeline}`;
     case 'switchover':
       return `${primary} is to hand over to ${event.to}, asked for by ${event.by}`;
+    case 'move': {
+      const where = event.site === undefined ? '' : `${event.site}: `;
+      return `${primary} is to move to ${where}${event.to.join(' or ')}, asked for by ${event.by}`;
+    }
+    case 'rejoined':
+      return `${event.node} is a standby of ${primary} again`;
     case 'called_off':
       return `${primary} stays: ${event.because}`;
     case 'commits':

@@ -6,7 +6,8 @@
  * killed anywhere finds in the record what was decided, sees what has been done, and goes on.
  */
 
-import type { Commits } from '../policy.ts';
+import type { SiteId } from '../../regions/catalogue.ts';
+import type { BetweenSites, Commits } from '../policy.ts';
 import {
   type Hearsay,
   judgePrimary,
@@ -16,10 +17,12 @@ import {
   REFUSED_MS,
   SILENT_MS,
 } from './judge-primary.ts';
-import type { AcceptedLoss, KeeperEvent, KeeperRecord, Pending, RecordChange } from './record.ts';
+import type { AcceptedLoss, KeeperEvent, KeeperRecord, RecordChange } from './record.ts';
 
 /** A replica that answers but has no stream may be between two attempts to connect. */
 export const NOT_STREAMING_MS = 3_000;
+/** With fewer, the loss of one standby would leave the primary alone. */
+const QUORUM_STANDBYS_MIN = 2;
 /** A server that was replaced and stays silent is ended, where its machine still obeys. */
 export const ZOMBIE_MS = 10_000;
 
@@ -38,6 +41,13 @@ export type Outlook = {
   /** This process was late itself, so its silence is no evidence. */
   hasStalled: boolean;
   commits: Commits;
+  /** Which loss the policy accepts; with asynchronous commits only. */
+  possibleLoss?: string;
+  /** Where each node stands; nodes of which nothing is said stand together. */
+  sites: ReadonlyMap<string, SiteId>;
+  betweenSites: BetweenSites;
+  /** This process carries out the move that is pending. */
+  isMoving: boolean;
 };
 
 export type Step =
@@ -70,7 +80,11 @@ export function decide(record: KeeperRecord, outlook: Outlook): Step {
   if (strangers !== undefined) return rest(strangers);
   if (record.pending?.kind === 'promotion') return finishPromotion(record, outlook, rest);
   if (record.pending?.kind === 'switchover') {
-    return finishSwitchover(record, record.pending, health, outlook, rest);
+    return finishSwitchover(record, health, outlook, rest);
+  }
+  if (record.pending?.kind === 'move' && !outlook.isMoving) {
+    const because = 'the keeper that was to move it has ended';
+    return change({ pending: null, event: { kind: 'called_off', because } });
   }
   switch (health.kind) {
     case 'serves':
@@ -97,19 +111,35 @@ function tend(record: KeeperRecord, outlook: Outlook): Step | undefined {
   }
   return (
     keepInStep(record, primary.commitsWaitFor) ??
-    dismissLost(record, outlook) ??
+    dismissLost(record, primary, outlook) ??
     admitNext(record, primary, outlook) ??
+    dismissNeedless(record, primary, outlook) ??
     goOnAlone(record, primary) ??
+    forgetRejoined(record, primary) ??
     bringBack(record, outlook)
   );
 }
 
+/** While the primary is to move, commits wait for one standby only, whatever the policy says. */
+function modeOf({ commits, pending }: KeeperRecord): Commits {
+  return pending?.kind === 'move' ? 'synchronous' : commits;
+}
+
+/** Where standbys should stand: with the primary, or where the primary is to go. */
+function isNear({ primary, pending }: KeeperRecord, { sites }: Outlook, node: string): boolean {
+  return pending?.kind === 'move'
+    ? pending.to.includes(node)
+    : sites.get(node) === sites.get(primary);
+}
+
 /** Servers must be at least as strict as the record. */
-function keepInStep(
-  { primary, standbys, commits }: KeeperRecord,
-  waitFor: readonly string[],
-): Step | undefined {
-  if (commits === 'asynchronous') {
+function keepInStep(record: KeeperRecord, waitFor: readonly string[]): Step | undefined {
+  const { primary, standbys } = record;
+  if (modeOf(record) === 'asynchronous') {
+    // What a move that was called off has left.
+    if (standbys.length > 0) {
+      return change({ standbys: [], event: { kind: 'commits', mode: record.commits } });
+    }
     return waitFor.length === 0
       ? undefined
       : { kind: 'act', act: { kind: 'require', primary, standbys: [] } };
@@ -127,19 +157,25 @@ function keepInStep(
   return undefined;
 }
 
-function dismissLost(record: KeeperRecord, outlook: Outlook): Step | undefined {
-  for (const node of record.standbys) {
+function dismissLost(record: KeeperRecord, primary: Seen, outlook: Outlook): Step | undefined {
+  const losses = record.standbys.flatMap((node) => {
     const because = lossOf(node, outlook);
-    if (because === undefined) continue;
-    const left = record.standbys.filter((other) => other !== node);
-    if (left.length === 0) return change({ standbys: [], event: { kind: 'alone', because } });
-    const event: KeeperEvent = { kind: 'dismissed', node, because };
-    return {
-      kind: 'act',
-      act: { kind: 'require_proved', primary: record.primary, standbys: left, event },
-    };
+    return because === undefined ? [] : [{ node, because }];
+  });
+  if (losses.length === 0) return undefined;
+  const left = record.standbys.filter((one) => !losses.some(({ node }) => node === one));
+  const because = losses.map((loss) => loss.because).join('; ');
+  if (left.length === 0) return change({ standbys: [], event: { kind: 'alone', because } });
+  // Without one that confirms there would be no proof; they are about to be lost, or to catch up.
+  if (!primary.streaming.some(({ node, isLevel }) => isLevel && left.includes(node))) {
+    return undefined;
   }
-  return undefined;
+  const node = losses.map((loss) => loss.node).join(' and ');
+  const event: KeeperEvent = { kind: 'dismissed', node, because };
+  return {
+    kind: 'act',
+    act: { kind: 'require_proved', primary: record.primary, standbys: left, event },
+  };
 }
 
 /** Why commits need not wait for this standby any longer; undefined while they should. */
@@ -161,25 +197,32 @@ function lossOf(
   return `${node} answers, but the primary has not streamed to it for ${Math.round(withoutMs)} ms`;
 }
 
-function admitNext(
-  record: KeeperRecord,
-  primary: Seen,
-  { nodes, busy }: Outlook,
-): Step | undefined {
+function admitNext(record: KeeperRecord, primary: Seen, outlook: Outlook): Step | undefined {
+  const { nodes, busy } = outlook;
   const { former } = record;
-  if (record.commits === 'asynchronous') {
+  const mode = modeOf(record);
+  if (mode === 'asynchronous') {
     const isBack = primary.streaming.some(({ node }) => node === former?.node);
     return former !== null && isBack
       ? change({ event: { kind: 'admitted', node: former.node } })
       : undefined;
   }
-  for (const { node, isLevel } of primary.streaming) {
+  const near = record.standbys.filter((node) => isNear(record, outlook, node));
+  const byDistance = [...primary.streaming].sort(
+    (a, b) => Number(isNear(record, outlook, b.node)) - Number(isNear(record, outlook, a.node)),
+  );
+  for (const { node, isLevel } of byDistance) {
     const state = stateOf(nodes, node);
     if (record.standbys.includes(node) || busy.has(node) || !isLevel) continue;
     if (state?.kind !== 'seen' || state.role !== 'replica' || !state.feedsReady) continue;
+    // One is enough, but one at the right site is better than one elsewhere.
+    const isNeeded =
+      mode === 'synchronous'
+        ? record.standbys.length === 0 || (near.length === 0 && isNear(record, outlook, node))
+        : near.length < QUORUM_STANDBYS_MIN || isNear(record, outlook, node);
+    if (!isNeeded) continue;
     const standbys = [...record.standbys, node].sort();
     const event: KeeperEvent = { kind: 'admitted', node };
-    if (record.commits === 'synchronous' && record.standbys.length > 0) return undefined;
     // One more that may confirm makes the record more lenient; the first one makes it stricter.
     if (record.standbys.length > 0) return change({ standbys, event });
     return {
@@ -188,6 +231,39 @@ function admitNext(
     };
   }
   return undefined;
+}
+
+/**
+ * Where there are enough at the right site, commits need not wait for others. Each one that they
+ * may wait for has to answer before a successor is chosen, so needless ones stand in its way.
+ */
+function dismissNeedless(record: KeeperRecord, primary: Seen, outlook: Outlook): Step | undefined {
+  const { standbys } = record;
+  const near = standbys.filter((node) => isNear(record, outlook, node));
+  const isLevel = (node: string) =>
+    primary.streaming.some((one) => one.node === node && one.isLevel);
+  const kept =
+    modeOf(record) === 'synchronous'
+      ? (near.length > 0 ? near : standbys).filter(isLevel).slice(0, 1)
+      : near.length >= QUORUM_STANDBYS_MIN
+        ? near
+        : standbys;
+  if (kept.length === 0 || kept.length === standbys.length || !kept.some(isLevel)) return undefined;
+  const node = standbys.filter((one) => !kept.includes(one)).join(' and ');
+  const because = `${kept.join(' and ')} ${kept.length === 1 ? 'is' : 'are'} enough`;
+  const event: KeeperEvent = { kind: 'dismissed', node, because };
+  return {
+    kind: 'act',
+    act: { kind: 'require_proved', primary: record.primary, standbys: kept, event },
+  };
+}
+
+/** What a node may have held beyond the primary's log is put aside once it streams again. */
+function forgetRejoined({ mayHoldMore = [] }: KeeperRecord, primary: Seen): Step | undefined {
+  const node = mayHoldMore.find((one) => primary.streaming.some((stream) => stream.node === one));
+  if (node === undefined) return undefined;
+  const left = mayHoldMore.filter((one) => one !== node);
+  return change({ mayHoldMore: left, event: { kind: 'rejoined', node } });
 }
 
 /** A standby that went away while it was being admitted must not keep commits waiting. */
@@ -214,7 +290,7 @@ function bringBack(record: KeeperRecord, outlook: Outlook): Step | undefined {
     if (!isLost) continue;
     const wasPrimary = node === former?.node;
     const copy = wasPrimary ? !former.isClean : state.kind === 'seen' && state.role === 'primary';
-    const keepData = wasPrimary && former.keepData;
+    const keepData = wasPrimary ? former.keepData : (record.mayHoldMore ?? []).includes(node);
     return { kind: 'act', act: { kind: 'follow', node, primary, copy, keepData } };
   }
   return undefined;
@@ -227,48 +303,102 @@ function replace(
   outlook: Outlook,
   rest: (why?: string) => Step,
 ): Step {
-  const { nodes, processes, busy } = outlook;
+  const { processes, busy } = outlook;
   const restart: Step | undefined =
     processes.get(record.primary) === 'ended' && !busy.has(record.primary)
       ? { kind: 'act', act: { kind: 'start', node: record.primary } }
       : undefined;
-  const heirs = record.commits === 'asynchronous' ? [...nodes.keys()] : record.standbys;
-  const others = heirs.filter((node) => node !== record.primary);
-  if (others.length === 0) {
-    return (
-      restart ??
-      rest(
-        'it ran alone, so no standby has all that it acknowledged: bring it back, or promote a standby with --accept-loss',
-      )
-    );
-  }
-  const ready: { node: string; state: Seen }[] = [];
-  for (const node of others) {
-    const state = stateOf(nodes, node);
-    if (state?.kind === 'seen' && state.role === 'replica' && state.timeline === record.timeline) {
-      ready.push({ node, state });
-    }
-  }
-  const [first] = ready;
-  const missing = others.filter((node) => !ready.some((one) => one.node === node));
+  const heirs = heirsOf(record, outlook);
+  if (heirs.length === 0) return restart ?? rest(WITHOUT_HEIR);
+  const isAccepted = isLossAccepted(record);
+  const { ready, missing } = answering(record, outlook, heirs);
   // Any one of them may be the only one that has a commit which was acknowledged.
-  if (first === undefined || (record.commits !== 'asynchronous' && missing.length > 0)) {
+  if (ready.length === 0 || (!isAccepted && missing.length > 0)) {
     return restart ?? rest(`${missing.join(' and ')} may have what it acknowledged, and is silent`);
   }
-  if (ready.length > 1) {
-    const attached = ready.find(({ state }) => state.heardMsAgo !== undefined);
+  const isLawful = ({ node }: Ready) => mayTakeOver(record, outlook, node);
+  const compared = isAccepted ? ready.filter(isLawful) : ready;
+  if (!compared.some(isLawful)) return restart ?? rest(elsewhereText(ready, outlook));
+  if (compared.length > 1) {
+    const attached = compared.find(({ state }) => state.heardMsAgo !== undefined);
     if (attached !== undefined) {
       if (busy.has(attached.node)) return rest();
       return { kind: 'act', act: { kind: 'detach', node: attached.node } };
     }
   }
-  const chosen = ready.reduce((best, one) => (one.state.lsn > best.state.lsn ? one : best), first);
-  return change(depose(record, chosen.node, why));
+  const chosen = furthest(compared, isLawful);
+  if (chosen === undefined || !isLawful(chosen)) {
+    return restart ?? rest(elsewhereText(compared, outlook));
+  }
+  if (!isAccepted) return change(depose(record, chosen.node, why));
+  const loss = { by: 'the policy', why: outlook.possibleLoss ?? 'commits are asynchronous' };
+  return change(depose(record, chosen.node, why, { loss }));
+}
+
+const WITHOUT_HEIR =
+  'it ran alone, so no standby has all that it acknowledged: bring it back, or promote a standby with --accept-loss';
+
+/** One of these has all that the primary acknowledged; or anybody may follow, where losses are accepted. */
+function heirsOf(record: KeeperRecord, { nodes }: Outlook): string[] {
+  const heirs = isLossAccepted(record) ? [...nodes.keys()] : record.standbys;
+  return heirs.filter((node) => node !== record.primary);
+}
+
+/** While a move is pending commits do wait for somebody. */
+function isLossAccepted({ commits, standbys }: KeeperRecord): boolean {
+  return commits === 'asynchronous' && standbys.length === 0;
+}
+
+/** Whether the policy, or an operator's order, lets it take over from the primary's site. */
+function mayTakeOver(record: KeeperRecord, outlook: Outlook, node: string): boolean {
+  const { sites, betweenSites } = outlook;
+  const { pending, primary } = record;
+  const isOrdered =
+    pending?.kind === 'move'
+      ? pending.to.includes(node)
+      : pending?.kind === 'switchover' && pending.to === node;
+  return isOrdered || betweenSites === 'automatic' || sites.get(node) === sites.get(primary);
+}
+
+export type Ready = { node: string; state: Seen };
+
+/** Those of `asked` that could be promoted, and the others. */
+export function answering(
+  record: KeeperRecord,
+  { nodes }: Outlook,
+  asked: readonly string[],
+): { ready: Ready[]; missing: string[] } {
+  const ready: Ready[] = [];
+  for (const node of asked) {
+    const state = stateOf(nodes, node);
+    if (state?.kind === 'seen' && state.role === 'replica' && state.timeline === record.timeline) {
+      ready.push({ node, state });
+    }
+  }
+  const missing = asked.filter((node) => !ready.some((one) => one.node === node));
+  return { ready, missing };
+}
+
+/** The one that has most of the log; of several, one that is preferred. */
+export function furthest(
+  ready: readonly Ready[],
+  isPreferred: (one: Ready) => boolean,
+): Ready | undefined {
+  return ready.reduce<Ready | undefined>((best, one) => {
+    if (best === undefined || one.state.lsn > best.state.lsn) return one;
+    const isBetter = isPreferred(one) && !isPreferred(best);
+    return one.state.lsn === best.state.lsn && isBetter ? one : best;
+  }, undefined);
+}
+
+function elsewhereText(ready: readonly Ready[], { sites }: Outlook): string {
+  const where = ready.map(({ node }) => `${node} at ${sites.get(node)}`).join(' and ');
+  return `${where} could take over, but the policy leaves a move to another site to an operator: relocate-primary --to SITE`;
 }
 
 /** Another node takes over; what the deposed one is told, if it hears anything, comes later. */
 export function depose(
-  { primary }: KeeperRecord,
+  { primary, standbys, mayHoldMore = [] }: KeeperRecord,
   node: string,
   because: string,
   { isClean = false, loss }: { isClean?: boolean; loss?: AcceptedLoss } = {},
@@ -278,6 +408,10 @@ export function depose(
     standbys: [],
     pending: { kind: 'promotion', deposed: primary },
     former: { node: primary, isClean, keepData: loss !== undefined },
+    // Whoever commits waited for may have what the new primary lacks.
+    ...(loss !== undefined && {
+      mayHoldMore: [...new Set([...mayHoldMore, ...standbys])].filter((one) => one !== node),
+    }),
     event: { kind: 'deposed', node: primary, because, ...(loss !== undefined && { loss }) },
   };
 }
@@ -309,21 +443,17 @@ function finishPromotion(
 /** What a keeper that was cut off in a switchover finds: the primary still in office, or ended. */
 function finishSwitchover(
   record: KeeperRecord,
-  { to }: Extract<Pending, { kind: 'switchover' }>,
   health: PrimaryHealth,
-  { nodes, busy }: Outlook,
+  outlook: Outlook,
   rest: (why?: string) => Step,
 ): Step {
-  if (busy.has(record.primary)) return rest();
+  if (outlook.busy.has(record.primary)) return rest();
   if (health.kind === 'serves') {
     const because = 'it was cut off before the primary was taken out of service';
     return change({ pending: null, event: { kind: 'called_off', because } });
   }
-  const heir = stateOf(nodes, to);
-  const isReady =
-    heir?.kind === 'seen' && heir.role === 'replica' && heir.timeline === record.timeline;
-  if (health.kind !== 'gone' || !isReady || !record.standbys.includes(to)) return rest();
-  return change(depose(record, to, `a switchover to ${to} had taken it out of service`));
+  // Nobody knows whether it was the switchover that has ended it.
+  return health.kind === 'gone' ? replace(record, health.why, outlook, rest) : rest();
 }
 
 type Seen = Extract<NodeState, { kind: 'seen' }>;

@@ -3,9 +3,12 @@
  * possible: looks are stale, acts arrive late or after their keeper has died, a superseded primary
  * goes on taking writes, and what waited for a standby becomes visible at a restart.
  */
+
+import type { BetweenSites, Commits } from '../policy.ts';
 import { Random } from '../simulation/random.ts';
-import { type Act, decide, type Outlook } from './decide.ts';
+import { type Act, decide, depose, healthOf, type Outlook } from './decide.ts';
 import type { NodeFacts, NodeState } from './judge-primary.ts';
+import { planRelocation } from './plan-relocation.ts';
 import { type KeeperRecord, type RecordChange, succeed } from './record.ts';
 
 type Server = {
@@ -20,13 +23,29 @@ type Server = {
 };
 
 type Waiting = { id: number; at: Server; timeline: number };
-type InFlight = { act: Act; record: KeeperRecord; keeper: number; begun: boolean };
+/** What a keeper does in a move, once commits wait for nobody else. */
+type HandOver = { kind: 'hand_over'; node: string; heir: string };
+type InFlight = { act: Act | HandOver; record: KeeperRecord; keeper: number; begun: boolean };
+
+export type ModelOptions = {
+  /** The site of each node; all at one by default. */
+  sites?: Readonly<Record<string, string>>;
+  betweenSites?: BetweenSites;
+  /** By default a quorum where there are three nodes. */
+  commits?: Commits;
+  /** What a keeper that is wrong does instead. */
+  mistake?: (act: Act) => Act;
+};
 
 const SYSTEM = 7n;
 
 export class Model {
   readonly random: Random;
   readonly #mistake: (act: Act) => Act;
+  readonly #sites: ReadonlyMap<string, string>;
+  readonly #betweenSites: BetweenSites;
+  /** Which keeper carries out the move that is pending. */
+  #moving: number | undefined;
   readonly servers: Server[];
   readonly #cuts = new Set<string>();
   readonly acknowledged = new Set<number>();
@@ -45,15 +64,23 @@ export class Model {
   #ids = 0;
   broken: string | undefined;
   promotions = 0;
+  /** Primaries that an operator has moved to another site. */
+  moves = 0;
 
   constructor(
     seed: number,
     names: readonly string[],
-    /** What a keeper that is wrong does instead. */
-    mistake: (act: Act) => Act = (act) => act,
+    {
+      sites = {},
+      betweenSites = 'order',
+      commits = names.length > 2 ? 'quorum' : 'synchronous',
+      mistake = (act) => act,
+    }: ModelOptions = {},
   ) {
     this.random = new Random(seed);
     this.#mistake = mistake;
+    this.#sites = new Map(names.map((name) => [name, sites[name] ?? 'one']));
+    this.#betweenSites = betweenSites;
     const [first = '', ...others] = names;
     this.servers = names.map((name) => ({
       name,
@@ -72,7 +99,7 @@ export class Model {
       primary: first,
       timeline: 1,
       standbys: others,
-      commits: names.length > 2 ? 'quorum' : 'synchronous',
+      commits,
       pending: null,
       former: null,
       event: { kind: 'founded' },
@@ -92,12 +119,16 @@ export class Model {
     else if (dice < 84) this.#turn();
     else if (dice < 96) this.#arrive();
     else this.#fault();
+    if (new Set(this.#sites.values()).size === 1) return;
+    if (this.random.chance(0.05)) this.#order();
+    this.#goOnMoving();
   }
 
   /** Everything that was broken is mended, and time passes; whether the region serves again. */
   heal(): boolean {
     this.#cuts.clear();
     this.#keeperRuns = true;
+    this.#moving = undefined;
     for (let round = 0; round < 600; round++) {
       for (const server of this.servers) if (server.process === 'frozen') server.process = 'runs';
       this.#nowMs += 100;
@@ -257,7 +288,35 @@ export class Model {
       busy: new Set(this.#inFlight.filter(({ keeper }) => keeper === this.#keeper).map(subjectOf)),
       hasStalled: false,
       commits: this.record.commits,
+      sites: this.#sites,
+      betweenSites: this.#betweenSites,
+      isMoving: this.#moving === this.#keeper,
     };
+  }
+
+  /** An operator wants the primary elsewhere, if that loses nothing. */
+  #order(): void {
+    if (!this.#keeperRuns) return;
+    const sites = [...new Set(this.#sites.values())];
+    const site = sites[this.random.below(sites.length)] as string;
+    const plan = planRelocation(this.record, this.#outlook(), site, undefined);
+    if (plan.kind !== 'move') return;
+    const event = { kind: 'move' as const, to: plan.to, by: 'model', site };
+    this.#change(this.record, { pending: { kind: 'move', to: plan.to }, event });
+    this.#moving = this.#keeper;
+  }
+
+  #goOnMoving(): void {
+    const { pending, standbys, primary } = this.record;
+    if (pending?.kind !== 'move' || this.#moving !== this.#keeper || !this.#keeperRuns) return;
+    const [heir = ''] = standbys;
+    const outlook = this.#outlook();
+    if (standbys.length !== 1 || !pending.to.includes(heir) || outlook.busy.has(primary)) return;
+    if (healthOf(this.record, outlook).kind !== 'serves') return;
+    const event = { kind: 'switchover' as const, to: heir, by: 'model' };
+    this.#change(this.record, { pending: { kind: 'switchover', to: heir }, event });
+    const act: HandOver = { kind: 'hand_over', node: primary, heir };
+    this.#inFlight.push({ act, record: this.record, keeper: this.#keeper, begun: false });
   }
 
   #turn(): void {
@@ -273,6 +332,13 @@ export class Model {
   #change(record: KeeperRecord, change: RecordChange): void {
     // The compare-and-swap.
     if (record.version !== this.record.version) return;
+    const { pending, primary } = record;
+    const isElsewhere = this.#sites.get(change.primary ?? primary) !== this.#sites.get(primary);
+    const isOrdered = pending?.kind === 'move' || pending?.kind === 'switchover';
+    if (isElsewhere && !isOrdered && this.#betweenSites === 'order') {
+      this.broken ??= `nobody has ordered ${primary} to be replaced by ${change.primary}`;
+    }
+    if (isElsewhere && isOrdered) this.moves++;
     this.record = succeed(record, change, { by: 'model', at: '' });
     // A look from before it says nothing of what it has changed.
     this.#facts.delete(this.record.primary);
@@ -316,6 +382,16 @@ export class Model {
         ) {
           this.#change(record, { standbys: act.standbys, event: act.event });
         }
+        break;
+      case 'hand_over':
+        if (!isReached || node.role !== 'primary') break;
+        // A gentle end: whoever streams gets all of it first.
+        for (const server of this.servers) {
+          if (this.#streams(node, server)) server.log = [...node.log];
+        }
+        node.process = 'ended';
+        this.#waiting = this.#waiting.filter(({ at }) => at !== node);
+        if (isCurrent) this.#change(record, depose(record, act.heir, '', { isClean: true }));
         break;
       case 'start':
         if (node.process === 'ended') node.process = 'runs';

@@ -10,7 +10,7 @@
  * lenient (going on alone, one more standby that may confirm) it is written first and the server
  * told afterwards; where it becomes stricter the server is told first, and shown to obey.
  */
-import type { RegionId } from '../../regions/catalogue.ts';
+import type { RegionId, SiteId } from '../../regions/catalogue.ts';
 import type { Commits } from '../policy.ts';
 
 export type KeeperRecord = {
@@ -29,6 +29,8 @@ export type KeeperRecord = {
   pending: Pending | null;
   /** Who was the primary before, until it has become a standby. */
   former: Former | null;
+  /** Other nodes that may hold what the primary lacks, until they stream from it. */
+  mayHoldMore?: readonly string[];
   event: KeeperEvent;
   /** Which keeper wrote it, and when by its machine's clock (ISO 8601), for people. */
   by: string;
@@ -47,7 +49,9 @@ export type Pending =
   /** `primary` is to be promoted; `deposed` was the primary before. */
   | { kind: 'promotion'; deposed: string }
   /** The primary is to hand over to this standby, both being well. */
-  | { kind: 'switchover'; to: string };
+  | { kind: 'switchover'; to: string }
+  /** One of these is to be the only one that commits wait for, so that it can take over. */
+  | { kind: 'move'; to: readonly string[] };
 
 /** What made this version, with the reason in words for those who read the history. */
 export type KeeperEvent =
@@ -58,6 +62,8 @@ export type KeeperEvent =
   | { kind: 'deposed'; node: string; because: string; loss?: AcceptedLoss }
   | { kind: 'promoted'; node: string }
   | { kind: 'switchover'; to: string; by: string }
+  | { kind: 'move'; to: readonly string[]; by: string; site?: SiteId }
+  | { kind: 'rejoined'; node: string }
   | { kind: 'called_off'; because: string }
   | { kind: 'commits'; mode: Commits };
 
@@ -67,7 +73,10 @@ export type AcceptedLoss = { by: string; why: string };
 export type Signature = Pick<KeeperRecord, 'by' | 'at'>;
 
 export type RecordChange = Partial<
-  Pick<KeeperRecord, 'primary' | 'timeline' | 'standbys' | 'commits' | 'pending' | 'former'>
+  Pick<
+    KeeperRecord,
+    'primary' | 'timeline' | 'standbys' | 'commits' | 'pending' | 'former' | 'mayHoldMore'
+  >
 > & { event: KeeperEvent };
 
 /** The version after `record`. A former primary is forgotten when it is a standby like any other. */

@@ -19,6 +19,12 @@ export type KeeperServer = { close(): Promise<void> };
 const HISTORY_MAX = 1_000;
 
 const Switchover = z.strictObject({ to: z.string().optional(), by: z.string().min(1) });
+const Relocation = z.strictObject({
+  to: z.string().min(1),
+  /** The reason, where somebody answers for a loss. */
+  acceptLoss: z.string().min(1).optional(),
+  by: z.string().min(1),
+});
 const Promotion = z.strictObject({
   node: z.string(),
   acceptLoss: z.literal(true),
@@ -52,6 +58,12 @@ export function keeperApp(keeper: Keeper, store: RecordStore, token: string): Ho
     const order = Switchover.safeParse(await c.req.json().catch(() => undefined));
     if (!order.success) return c.json(misread(order.error), 400);
     return c.json(await keeper.switchover(order.data.to, order.data.by));
+  });
+  app.post('/orders/relocate-primary', async (c) => {
+    const order = Relocation.safeParse(await c.req.json().catch(() => undefined));
+    if (!order.success) return c.json(misread(order.error), 400);
+    const { to, by, acceptLoss } = order.data;
+    return c.json(await keeper.relocate({ site: to, by, acceptLoss }));
   });
   app.post('/orders/promote', async (c) => {
     const order = Promotion.safeParse(await c.req.json().catch(() => undefined));

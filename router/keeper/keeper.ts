@@ -21,15 +21,18 @@ import {
   type PrimaryHealth,
   STALL_MS,
 } from '../../policies/keeper/judge-primary.ts';
+import { type LastSeen, planRelocation } from '../../policies/keeper/plan-relocation.ts';
 import {
+  type AcceptedLoss,
   isAlone,
+  type KeeperEvent,
   type KeeperRecord,
   type RecordChange,
   succeed,
 } from '../../policies/keeper/record.ts';
-import type { Commits } from '../../policies/policy.ts';
-import type { Region } from '../../regions/catalogue.ts';
-import { formatLsn } from '../../regions/position.ts';
+import type { BetweenSites, Commits } from '../../policies/policy.ts';
+import { type Region, type SiteId, siteOf } from '../../regions/catalogue.ts';
+import { formatLsn, type Lsn } from '../../regions/position.ts';
 import type { Look, OwnServers } from './own-servers.ts';
 import type { RecordStore } from './record-store.ts';
 import { refused, type StewardOutcome } from './steward.ts';
@@ -42,6 +45,11 @@ export type KeeperOptions = {
   /** How long ago an edge of the region heard from this node, ms; undefined when none answers. */
   edgesHeardMsAgo: (node: string) => Promise<number | undefined>;
   commits: Commits;
+  /** Which loss the policy accepts; with asynchronous commits only. */
+  possibleLoss?: string | undefined;
+  betweenSites: BetweenSites;
+  /** Why the primary may not go to this site; undefined where it may. */
+  refuseSite: (site: SiteId) => string | undefined;
   /** Called when a node has become the primary, until it resolves with true. */
   onPrimary?: (node: string) => Promise<boolean>;
   /** Monotonic milliseconds. */
@@ -60,7 +68,20 @@ export type KeeperStatus = {
   primary: PrimaryHealth | undefined;
   /** Why nothing is done although something is wrong. */
   why: string | undefined;
-  nodes: { node: string; says: string; forMs: number; underWay: string | undefined }[];
+  nodes: {
+    node: string;
+    site: SiteId;
+    says: string;
+    forMs: number;
+    underWay: string | undefined;
+  }[];
+};
+
+export type RelocationOrder = {
+  site: SiteId;
+  by: string;
+  /** Why what is lost may be lost; undefined: nobody answers for a loss. */
+  acceptLoss: string | undefined;
 };
 
 const LOOK_EVERY_MS = 250;
@@ -95,6 +116,9 @@ export class Keeper {
   #tickedAtMs = 0;
   #stalledUntilMs = Number.NEGATIVE_INFINITY;
   #follows: string | undefined;
+  /** This process carries out the move that is pending. */
+  #isMoving = false;
+  #lastSeen: { node: string; lsn: Lsn; atMs: number } | undefined;
 
   constructor(options: KeeperOptions) {
     this.#options = options;
@@ -135,6 +159,7 @@ export class Keeper {
         const facts = this.#nodes.get(name);
         return {
           node: name,
+          site: siteOf(region, name) ?? region.id,
           says: facts === undefined ? 'nothing yet' : wordsFor(facts.state),
           forMs: facts === undefined ? 0 : Math.round(now() - facts.sinceMs),
           underWay: this.#underWay.get(name),
@@ -150,15 +175,99 @@ export class Keeper {
     if (record.pending !== null) return refused(`a ${record.pending.kind} is under way already`);
     const health = healthOf(record, this.#outlook());
     if (health.kind !== 'serves') return refused(`${record.primary} does not serve`);
-    const heir = to ?? record.standbys[0];
+    const lawful = this.#heirs(record);
+    const heir = to ?? lawful[0];
     if (heir === undefined)
       return refused(`${record.primary} runs alone: no standby has all it has`);
-    if (!record.standbys.includes(heir)) {
-      const lawful = record.standbys.join(', ') || 'nobody';
-      return refused(`commits do not wait for ${heir}; who may take over: ${lawful}`);
+    if (!lawful.includes(heir)) {
+      const named = lawful.join(', ') || 'nobody';
+      return refused(`commits do not wait for ${heir}; who may take over: ${named}`);
     }
-    if (this.#underWay.has(record.primary)) return refused('something is done to the primary now');
-    const primary = record.primary;
+    const { standbys } = record;
+    return standbys.length === 1 && standbys[0] === heir
+      ? this.#handOver(record, heir, by)
+      : this.#move(record, [heir], { by });
+  }
+
+  /** Moves the primary to another site of its region, living or not. */
+  async relocate({ site, by, acceptLoss }: RelocationOrder): Promise<StewardOutcome> {
+    const refusal = this.#options.refuseSite(site);
+    if (refusal !== undefined) return refused(refusal);
+    const untilMs = this.#options.now() + DOUBT_MS_MAX;
+    for (;;) {
+      const record = this.#record;
+      if (record === undefined) return refused('nothing is known of the region yet');
+      const plan = planRelocation(record, this.#outlook(), site, this.#lastSeenOf(record.primary));
+      switch (plan.kind) {
+        case 'refuse':
+          return refused(plan.why);
+        case 'wait':
+          if (this.#options.now() >= untilMs) return refused(plan.why);
+          await pause(LOOK_EVERY_MS);
+          continue;
+        case 'move':
+          return this.#move(record, plan.to, { by, site });
+        case 'loss': {
+          const { node, because, mayLack } = plan;
+          if (acceptLoss === undefined) {
+            return refused(
+              `${node} may lack what was acknowledged: ${mayLack}. Bring the old site back, or say --accept-loss, and --why for the record`,
+            );
+          }
+          const loss = { by, why: `${acceptLoss} (${mayLack})` };
+          return this.#deposeWithLoss(record, node, because, loss);
+        }
+      }
+    }
+  }
+
+  /** Has commits wait for one of these alone, so that it has everything, and lets it take over. */
+  async #move(
+    record: KeeperRecord,
+    to: readonly string[],
+    { by, site }: { by: string; site?: SiteId },
+  ): Promise<StewardOutcome> {
+    if (this.#isMoving) return refused('a move is under way already');
+    const { now } = this.#options;
+    this.#isMoving = true;
+    try {
+      const event: KeeperEvent = { kind: 'move', to, by, ...(site !== undefined && { site }) };
+      const begun = await this.#write(record, { pending: { kind: 'move', to }, event });
+      if (begun === undefined) return refused('another keeper has written the record meanwhile');
+      const untilMs = now() + MOVE_MS_MAX;
+      while (now() < untilMs && !this.#ending) {
+        this.#wake();
+        await pause(TICK_MS / 4);
+        const current = this.#record;
+        if (current === undefined) continue;
+        if (current.pending?.kind !== 'move') {
+          // The primary was lost on the way, and a successor was chosen as ever.
+          if (to.includes(current.primary)) return await this.#promoted(current.primary);
+          return refused(`${current.primary} has become the primary meanwhile`);
+        }
+        const [heir] = current.standbys;
+        const isSettled = current.standbys.length === 1 && heir !== undefined && to.includes(heir);
+        const serves = healthOf(current, this.#outlook()).kind === 'serves';
+        if (isSettled && serves && !this.#underWay.has(current.primary)) {
+          return await this.#handOver(current, heir, by);
+        }
+      }
+      const because = `${to.join(' and ')} had not everything within ${MOVE_MS_MAX / 1_000} s`;
+      const current = this.#record;
+      if (current?.pending?.kind === 'move') {
+        await this.#write(current, { pending: null, event: { kind: 'called_off', because } });
+      }
+      return refused(because);
+    } finally {
+      this.#isMoving = false;
+      this.#wake();
+    }
+  }
+
+  /** To the only standby that commits wait for. */
+  async #handOver(record: KeeperRecord, heir: string, by: string): Promise<StewardOutcome> {
+    const { primary } = record;
+    if (this.#underWay.has(primary)) return refused('something is done to the primary now');
     this.#underWay.set(primary, `hands over to ${heir}`);
     try {
       const begun = await this.#write(record, {
@@ -206,9 +315,35 @@ export class Keeper {
       );
     }
     const because = `${health.kind === 'gone' ? health.why : 'an operator says so'}`;
-    const written = await this.#write(record, depose(record, node, because, { loss: { by, why } }));
+    return this.#deposeWithLoss(record, node, because, { by, why });
+  }
+
+  async #deposeWithLoss(
+    record: KeeperRecord,
+    node: string,
+    because: string,
+    loss: AcceptedLoss,
+  ): Promise<StewardOutcome> {
+    const written = await this.#write(record, depose(record, node, because, { loss }));
     if (written === undefined) return refused('another keeper has written the record meanwhile');
     return this.#promoted(node);
+  }
+
+  /** Who may take over while the primary serves, those at its own site first. */
+  #heirs(record: KeeperRecord): string[] {
+    const { region } = this.#options;
+    const { primary, standbys, commits } = record;
+    const isNear = (node: string) => siteOf(region, node) === siteOf(region, primary);
+    const state = this.#nodes.get(primary)?.state;
+    const streaming = state?.kind === 'seen' ? state.streaming.map(({ node }) => node) : [];
+    const lawful = commits === 'asynchronous' ? streaming.filter(isNear) : standbys;
+    return [...lawful].sort((a, b) => Number(isNear(b)) - Number(isNear(a)));
+  }
+
+  #lastSeenOf(node: string): LastSeen | undefined {
+    const seen = this.#lastSeen;
+    if (seen?.node !== node) return undefined;
+    return { lsn: seen.lsn, msAgo: this.#options.now() - seen.atMs };
   }
 
   /** Resolves when the record says that this node writes. */
@@ -248,6 +383,7 @@ export class Keeper {
     const sinceMs = continues ? before.sinceMs : askedAtMs;
     this.#nodes.set(node, { node, state, sinceMs, askedAtMs, forMs: 0 });
     if (node !== this.#record?.primary || state.kind !== 'seen' || state.role !== 'primary') return;
+    this.#lastSeen = { node, lsn: state.lsn, atMs: askedAtMs };
     // Nobody can tell what happened while the primary was not looked at.
     const knows = askedAtMs - this.#primaryLookMs < 4 * LOOK_EVERY_MS;
     this.#primaryLookMs = askedAtMs;
@@ -270,7 +406,7 @@ export class Keeper {
   }
 
   #outlook(): Outlook {
-    const { region, now, commits } = this.#options;
+    const { region, now, commits, possibleLoss, betweenSites } = this.#options;
     const nowMs = now();
     const since = (times: ReadonlyMap<string, number>) =>
       new Map(region.nodes.map(({ name }) => [name, nowMs - (times.get(name) ?? nowMs)]));
@@ -298,6 +434,10 @@ export class Keeper {
       ]),
       hasStalled: nowMs < this.#stalledUntilMs,
       commits,
+      ...(possibleLoss !== undefined && { possibleLoss }),
+      sites: new Map(region.nodes.map(({ name, site }) => [name, site ?? region.id])),
+      betweenSites,
+      isMoving: this.#isMoving,
     };
   }
 
@@ -509,6 +649,10 @@ export class Keeper {
   }
 }
 
+/** The longest patience with a silent primary, and a look. */
+const DOUBT_MS_MAX = 5_000;
+/** Three steps, each with a commit that has to be confirmed from afar, and failed attempts at them. */
+const MOVE_MS_MAX = 30_000;
 /** From the record of a promotion to a server that takes writes. */
 const PROMOTED_MS_MAX = 15_000;
 
