@@ -465,6 +465,11 @@ export class Keeper {
     if (record === undefined) return;
     this.#follow(record);
     await this.#askOthers(record);
+    // An act by what was decided before would tell a server what the record no longer says.
+    if (this.#record !== record) {
+      this.#again = true;
+      return;
+    }
     const step = decide(record, this.#outlook());
     this.#tell(step, record);
     switch (step.kind) {
