@@ -6,6 +6,9 @@ const KEEPER = 'router/keeper-says.ts';
 const DATABASE = 'router/region-database.ts';
 const SWITCHOVER = 'router/switchover.world.test.ts';
 const FAILOVER = 'router/failover.world.test.ts';
+const DECIDE = 'policies/keeper/decide.ts';
+const MODEL = 'policies/keeper/decide.test.ts';
+const MODES = 'router/keeper/modes.world.test.ts';
 
 export const PRIMARY_REPLACED: readonly Mutant[] = [
   {
@@ -107,5 +110,61 @@ export const PRIMARY_REPLACED: readonly Mutant[] = [
     find: "  if (placing >= 0) return ['placement', placing];\n",
     replace: '',
     killer: { kind: 'test', file: 'policies/why-nowhere-else.test.ts' },
+  },
+  {
+    name: 'any site is as good',
+    mistake: 'A keeper moves the primary to another site without an order.',
+    file: DECIDE,
+    find: "betweenSites === 'automatic' || sites.get",
+    replace: 'betweenSites !== undefined || sites.get',
+    killer: { kind: 'test', file: MODEL },
+  },
+  {
+    name: 'whoever is silent has nothing',
+    mistake: 'One of several standbys is promoted while another one may have more.',
+    file: DECIDE,
+    find: '(!isAccepted && missing.length > 0)',
+    replace: '(isAccepted && missing.length > 0)',
+    killer: { kind: 'test', file: MODEL },
+  },
+  {
+    name: 'a move is called off by nobody',
+    mistake: 'A keeper waits for ever for a move whose keeper has ended.',
+    file: DECIDE,
+    find: "record.pending?.kind === 'move' && !outlook.isMoving",
+    replace: "record.pending?.kind === 'move' && outlook.hasStalled",
+    killer: { kind: 'test', file: MODEL },
+  },
+  {
+    name: 'the word of another server',
+    mistake: 'A standby that hears the primary before this one keeps a dead primary alive.',
+    file: 'policies/keeper/judge-primary.ts',
+    find: '      standby.timeline === timeline &&\n      !isFedByOther(node),\n',
+    replace: '      isFedByOther !== undefined,\n',
+    killer: { kind: 'test', file: MODEL },
+  },
+  {
+    name: 'the new site has everything',
+    mistake: 'A lost site is replaced as if whoever is silent had nothing more.',
+    file: 'policies/keeper/plan-relocation.ts',
+    find: 'standbys.length > 0 && named.missing.length === 0',
+    replace: 'standbys.length > 0',
+    killer: { kind: 'test', file: 'policies/keeper/plan-relocation.test.ts' },
+  },
+  {
+    name: 'a site that nobody has allowed',
+    mistake: 'A node holds the data of its region at a site that the policy does not list.',
+    file: 'policies/check-policy.ts',
+    find: 'if (list.includes(site)) continue;',
+    replace: 'if (list.length > 0) continue;',
+    killer: { kind: 'test', file: 'policies/read-policy.test.ts', test: 'has to list both' },
+  },
+  {
+    name: 'lost one after the other',
+    mistake: 'Commits wait for a second standby that is lost as well.',
+    file: DECIDE,
+    find: "  if (left.length === 0) return change({ standbys: [], event: { kind: 'alone', because } });\n  // Without",
+    replace: '  // Without',
+    killer: { kind: 'test', file: MODES, test: 'goes on alone and says so' },
   },
 ];

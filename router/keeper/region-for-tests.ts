@@ -11,8 +11,8 @@ import { fileURLToPath } from 'node:url';
 import {
   type Catalogue,
   type Keeper,
-  type NodeAddress,
   type Region,
+  type RegionNode,
   slotName,
 } from '../../regions/catalogue.ts';
 import { type LocalChild, startChild } from '../../regions/local/child-process.ts';
@@ -39,6 +39,7 @@ export type TestRegion = {
   catalogue: Catalogue;
   /** The regions file that the edge reads. */
   regionsFile: string;
+  policyFile: string;
   edgeUrl: string;
   edge: LocalChild;
 };
@@ -52,13 +53,22 @@ export function routerEndpoint({ nodes, database }: Region, node: string): Endpo
 
 export async function serveNotesOn(
   folder: string,
-  nodes: readonly NodeAddress[],
+  nodes: readonly RegionNode[],
   superuser: (node: string, database?: string) => Endpoint,
   {
     primary,
     replicationRole,
     keeper,
-  }: { primary: string; replicationRole: string; keeper: Keeper },
+    policy = NOTES_POLICY,
+    settings = {},
+  }: {
+    primary: string;
+    replicationRole: string;
+    keeper: Keeper;
+    policy?: string;
+    /** Further ones of the edge. */
+    settings?: Readonly<Record<string, string>>;
+  },
 ): Promise<TestRegion> {
   const [port = 0, nobody = 0] = await freePorts(2);
   const edgeUrl = `http://127.0.0.1:${port}`;
@@ -82,7 +92,7 @@ export async function serveNotesOn(
   };
   await ask({ superuser }, primary, (sql) => sql`create database app`);
   await ask({ superuser: (node) => superuser(node, DATABASE) }, primary, makeUpForOldServer);
-  const read = readPolicyText(NOTES_POLICY, 'residency.yaml', catalogue);
+  const read = readPolicyText(policy, 'residency.yaml', catalogue);
   if ('complaints' in read) throw new Error(read.complaints.join('\n'));
   const names = (await readdir(SCHEMA)).filter((name) => /^\d/.test(name)).sort();
   await provision({
@@ -102,7 +112,7 @@ export async function serveNotesOn(
       },
     },
     policy: read.policy,
-    policyText: NOTES_POLICY,
+    policyText: policy,
     today: undefined,
     by: 'a test',
     migrations: await Promise.all(
@@ -115,7 +125,7 @@ export async function serveNotesOn(
   });
   await mkdir(folder, { recursive: true });
   const files = { policy: join(folder, 'residency.yaml'), regions: join(folder, 'regions.yaml') };
-  await writeFile(files.policy, NOTES_POLICY);
+  await writeFile(files.policy, policy);
   // The file form has no region without an airlock.
   const airlocks = [{ name: 'eu-x', host: '127.0.0.1', port: nobody, peers: [] }];
   const regions = new Map([...catalogue.regions].map(([id, one]) => [id, { ...one, airlocks }]));
@@ -136,6 +146,7 @@ export async function serveNotesOn(
       DOMICILE_HOP_KEY: key('hops'),
       DOMICILE_DIRECTORY_KEY: key(DIRECTORY_KEY_NAME),
       DOMICILE_SUBJECT_KEY: key(subjectKeyName('eu')),
+      ...settings,
     },
     cwd: process.cwd(),
     logFile: join(folder, 'edge.log'),
@@ -144,7 +155,7 @@ export async function serveNotesOn(
     stopLimitMs: 5_000,
     onExit: () => {},
   });
-  return { catalogue, regionsFile: files.regions, edgeUrl, edge };
+  return { catalogue, regionsFile: files.regions, policyFile: files.policy, edgeUrl, edge };
 }
 
 /**
