@@ -120,7 +120,13 @@ export async function startKeptRegion(
     });
     children.push(region.edge);
     const lost = new Set<string>();
-    const machine = await serveMachine(catalogue, running, () => {});
+    const machine = await serveMachine({
+      catalogue,
+      clusters: running,
+      // The test starts its edge and keeper itself.
+      supervised: { list: () => [], start: async () => {} },
+      report: () => {},
+    });
     const front = await serveInFront(machine.url, lost);
     machines.push(front, machine);
     const token = running.password(keeperToken('eu'));
