@@ -98,6 +98,16 @@ describe('one door for each package', () => {
     'toxiproxy-node-client': ['regions/toxiproxy.ts'],
     'countries-list': ['policies/countries.ts'],
     autocannon: ['bench/forward.ts'],
+    '@opentelemetry/api': ['router/telemetry/open-telemetry.ts'],
+    '@opentelemetry/core': ['router/telemetry/open-telemetry.ts'],
+    '@opentelemetry/exporter-metrics-otlp-http': ['router/telemetry/open-telemetry.ts'],
+    '@opentelemetry/exporter-metrics-otlp-proto': ['router/telemetry/open-telemetry.ts'],
+    '@opentelemetry/exporter-prometheus': ['router/telemetry/open-telemetry.ts'],
+    '@opentelemetry/exporter-trace-otlp-http': ['router/telemetry/open-telemetry.ts'],
+    '@opentelemetry/exporter-trace-otlp-proto': ['router/telemetry/open-telemetry.ts'],
+    '@opentelemetry/resources': ['router/telemetry/open-telemetry.ts'],
+    '@opentelemetry/sdk-metrics': ['router/telemetry/open-telemetry.ts'],
+    '@opentelemetry/sdk-trace': ['router/telemetry/open-telemetry.ts'],
   };
   for (const [name, expected] of Object.entries(doors)) {
     test(`${name} is imported by ${expected.join(' and ')} alone`, () => {

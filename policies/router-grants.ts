@@ -50,6 +50,8 @@ const GRANTS: readonly [privilege: string, on: string, to: readonly Grantee[]][]
   ['execute', 'function domicile.released_up_to(text[])', ['router']],
   ['execute', 'function domicile.on_timeline(integer)', ['writer', 'router']],
   ['execute', 'function domicile.beside_gate(integer)', ['writer', 'router']],
+  ['execute', 'function domicile.server_stats()', ['router']],
+  ['select', 'table domicile.audits', ['router']],
   ['select', 'table domicile.gate', ['writer']],
   ['select', 'table domicile.directory', ['router']],
   ['select', 'table domicile.pulses', ['router']],

@@ -152,6 +152,8 @@ export type WriteOutcome<T, P> =
 export type RunFunction<T> = (sql: Sql, connection: object, own: Sql) => Promise<T>;
 
 export type PoolStats = {
+  /** Connections that there may be. */
+  max: number;
   open: number;
   idle: number;
   leased: number;
@@ -245,6 +247,7 @@ export class LeasePool {
   stats(): PoolStats {
     const idle = this.#idle.length;
     return {
+      max: this.#options.connectionsMax,
       open: this.#slots.size,
       idle,
       leased: this.#slots.size - idle,

@@ -21,7 +21,13 @@ import {
 } from './audit/audited-world.ts';
 import { loadCanaryModule } from './audit/canary-module.ts';
 import { CHANNEL_GROUPS, type ChannelGroup } from './audit/canary-round.ts';
-import { type AuditResult, EXIT_CODE, type Finding, verdictOf } from './audit/finding.ts';
+import {
+  type AuditResult,
+  EXIT_CODE,
+  type Finding,
+  type Verdict,
+  verdictOf,
+} from './audit/finding.ts';
 import { htmlReport } from './audit/html-report.ts';
 import { receiptProbes } from './audit/receipt-findings.ts';
 import { makeReport, openKeyPair, signReport, verifyReport } from './audit/report.ts';
@@ -129,6 +135,7 @@ async function oneRound(
   await writeFile(`${name}.json`, `${JSON.stringify(report, null, 2)}\n`, { mode: 0o600 });
   await writeFile(`${name}.html`, htmlReport(report), { mode: 0o600 });
 
+  await tellRegions(world, { verdict, ...countsOf(result), policyVersion: policy.version });
   const exit = EXIT_CODE[verdict];
   for (const line of options.json === true ? [] : inWords(result, name)) print(line);
   if (options.json === true) print(machineLine(result));
@@ -143,6 +150,35 @@ async function oneRound(
       report: `${name}.json`,
     },
   };
+}
+
+/** How many audits a region remembers: their reports lie with the auditor. */
+const AUDITS_KEPT = 100;
+
+/** Each region's edges tell what the last audit said; a region that cannot be told is in the report. */
+async function tellRegions(
+  world: AuditedWorld,
+  said: { verdict: Verdict; findings: number; blind: number; policyVersion: number },
+): Promise<void> {
+  const { verdict, findings, blind, policyVersion } = said;
+  for (const region of world.catalogue.regions.values()) {
+    const primary = await primaryOf(world, region);
+    if (primary === undefined) continue;
+    await asSuperuser(
+      world.superuser(primary),
+      async (sql) => {
+        const [row] = await sql<{ id: bigint }[]>`
+          insert into domicile.audits (verdict, findings, blind, policy_version)
+          values (${verdict}, ${findings}, ${blind}, ${policyVersion}) returning id`;
+        if (row !== undefined) {
+          await sql`delete from domicile.audits where id <= ${row.id}::bigint - ${AUDITS_KEPT}::int`;
+        }
+      },
+      STATEMENT_MS_MAX,
+    ).catch((error: unknown) => {
+      if (!(error instanceof DatabaseError)) throw error;
+    });
+  }
 }
 
 /** What a third party runs: nothing of the world is needed, only the report and the key. */

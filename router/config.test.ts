@@ -70,5 +70,44 @@ test('every setting is in the help with its default', () => {
   expect(settingsHelp()).toContain(
     'DOMICILE_BUDGET_MS  time in which a request must be answered (2000)',
   );
-  expect(settingsHelp().split('\n').length).toBe(17);
+  expect(settingsHelp()).toContain('OTEL_EXPORTER_OTLP_ENDPOINT  http(s) address of a collector');
+  expect(settingsHelp().split('\n').length).toBe(25);
+});
+
+test('telemetry is on where it has somewhere to go, or when it is asked for', () => {
+  const enabled = (settings: Record<string, string>) => {
+    const reading = readConfig({ ...sound, ...settings });
+    return 'config' in reading && reading.config.telemetry.enabled;
+  };
+  const listen = { DOMICILE_METRICS_LISTEN: '127.0.0.1:9464' };
+  expect(enabled({})).toBe(false);
+  expect(enabled({ DOMICILE_TELEMETRY: 'on' })).toBe(true);
+  expect(enabled(listen)).toBe(true);
+  expect(enabled({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4318' })).toBe(true);
+  expect(enabled({ ...listen, DOMICILE_TELEMETRY: 'off' })).toBe(false);
+});
+
+test('what is wrong with a setting of telemetry is said, without a secret', () => {
+  const reading = readConfig({
+    ...sound,
+    DOMICILE_METRICS_LISTEN: '9464',
+    DOMICILE_TRACE_RATIO: '1.01',
+    OTEL_EXPORTER_OTLP_ENDPOINT: 'user:secret@collector',
+  });
+  expect(reading).toEqual({
+    complaints: [
+      expect.stringMatching(/^DOMICILE_METRICS_LISTEN {2}"9464" is not host:port: /),
+      expect.stringMatching(/^OTEL_EXPORTER_OTLP_ENDPOINT {2}is no http or https address: /),
+      expect.stringMatching(/^DOMICILE_TRACE_RATIO {2}"1.01" is not a number from 0 to 1: /),
+    ],
+  });
+  expect(JSON.stringify(reading)).not.toContain('secret');
+  for (const text of ['0', '1', '0.25']) {
+    expect(readConfig({ ...sound, DOMICILE_TRACE_RATIO: text })).toMatchObject({
+      config: { telemetry: { traceRatio: Number(text) } },
+    });
+  }
+  expect(readConfig({ ...sound, DOMICILE_METRICS_LISTEN: '[::1]:0' })).toMatchObject({
+    config: { telemetry: { metricsListen: { host: '::1', port: 0 } } },
+  });
 });

@@ -7,6 +7,7 @@
  */
 import { nearest } from '../regions/yaml-suggestion.ts';
 import { type CookieSecure, DEFAULT_LIMITS, type EdgeLimits } from './edge.ts';
+import type { TelemetrySettings } from './telemetry/telemetry.ts';
 
 export type EdgeConfig = {
   databasePassword: string;
@@ -16,6 +17,7 @@ export type EdgeConfig = {
   subjectKey: Uint8Array;
   limits: EdgeLimits;
   cookieSecure: CookieSecure;
+  telemetry: TelemetrySettings;
 };
 
 export type ConfigReading = { config: EdgeConfig } | { complaints: string[] };
@@ -31,7 +33,7 @@ const SESSION_KEYS_MAX = 3;
 
 class Complaint extends Error {}
 
-type Setting<T> = { help: string; parse: (text: string) => T; default?: T };
+type Setting<T> = { help: string; parse: (text: string) => T; default?: T; optional?: true };
 
 const SETTINGS = {
   DOMICILE_DATABASE_PASSWORD: setting(
@@ -110,6 +112,34 @@ const SETTINGS = {
     oneOf('auto', 'on', 'off'),
     'auto',
   ),
+  DOMICILE_TELEMETRY: setting(
+    'whether traces and metrics are made; auto: where one of the two addresses below is set',
+    oneOf('auto', 'on', 'off'),
+    'auto',
+  ),
+  DOMICILE_METRICS_LISTEN: optional('host:port on which Prometheus may ask for /metrics', hostPort),
+  OTEL_EXPORTER_OTLP_ENDPOINT: optional('http(s) address of a collector, without /v1/traces', url),
+  OTEL_EXPORTER_OTLP_PROTOCOL: setting(
+    'how the collector is spoken to',
+    oneOf('http/protobuf', 'http/json'),
+    'http/protobuf',
+  ),
+  DOMICILE_TRACE_RATIO: setting('the part of the traces that is recorded', ratio, 0.01),
+  DOMICILE_TRACE_CLIENTS: setting(
+    'continue: the trace of a client goes on, and it decides whether it is recorded',
+    oneOf('new', 'continue'),
+    'new',
+  ),
+  DOMICILE_METRICS_EVERY_MS: setting(
+    'how often metrics are sent to the collector',
+    whole('milliseconds', 100, 3_600_000),
+    30_000,
+  ),
+  DOMICILE_STATS_EVERY_MS: setting(
+    'how often each node is asked for its statistics',
+    whole('milliseconds', 100, 3_600_000),
+    15_000,
+  ),
 };
 
 type Settings = typeof SETTINGS;
@@ -125,12 +155,14 @@ export function readConfig(environment: Environment): ConfigReading {
       `${name}  no such setting${meant === undefined ? '' : `; did you mean ${meant}?`}`,
     );
   }
-  for (const [name, { help, parse, default: fallback }] of Object.entries<Setting<unknown>>(
-    SETTINGS,
-  )) {
+  for (const [name, { help, parse, default: fallback, optional }] of Object.entries<
+    Setting<unknown>
+  >(SETTINGS)) {
     const text = environment[name];
     if (text === undefined) {
-      if (fallback === undefined) complaints.push(`${name}  missing: ${help}`);
+      if (fallback === undefined && optional !== true) {
+        complaints.push(`${name}  missing: ${help}`);
+      }
       values[name] = fallback;
       continue;
     }
@@ -164,6 +196,7 @@ export function readConfig(environment: Environment): ConfigReading {
         lookEveryMs: read.DOMICILE_LOOK_EVERY_MS,
       },
       cookieSecure: read.DOMICILE_COOKIE_SECURE,
+      telemetry: telemetryOf(read),
     },
   };
 }
@@ -171,14 +204,39 @@ export function readConfig(environment: Environment): ConfigReading {
 /** One line a setting, for `domicile edge --help`. */
 export function settingsHelp(): string {
   return Object.entries<Setting<unknown>>(SETTINGS)
-    .map(([name, { help, default: fallback }]) =>
-      fallback === undefined ? `  ${name}  ${help} (required)` : `  ${name}  ${help} (${fallback})`,
+    .map(([name, { help, default: fallback, optional }]) =>
+      optional === true
+        ? `  ${name}  ${help}`
+        : fallback === undefined
+          ? `  ${name}  ${help} (required)`
+          : `  ${name}  ${help} (${fallback})`,
     )
     .join('\n');
 }
 
 function setting<T>(help: string, parse: (text: string) => T, fallback?: T): Setting<T> {
   return fallback === undefined ? { help, parse } : { help, parse, default: fallback };
+}
+
+/** Nothing is missing without it. */
+function optional<T>(help: string, parse: (text: string) => T): Setting<T | undefined> {
+  return { help, parse, optional: true };
+}
+
+function telemetryOf(read: Values): TelemetrySettings {
+  const otlpEndpoint = read.OTEL_EXPORTER_OTLP_ENDPOINT;
+  const metricsListen = read.DOMICILE_METRICS_LISTEN;
+  const asked = otlpEndpoint !== undefined || metricsListen !== undefined;
+  return {
+    enabled: read.DOMICILE_TELEMETRY === 'on' || (read.DOMICILE_TELEMETRY === 'auto' && asked),
+    traceRatio: read.DOMICILE_TRACE_RATIO,
+    clientTraces: read.DOMICILE_TRACE_CLIENTS,
+    otlpEndpoint,
+    otlpProtocol: read.OTEL_EXPORTER_OTLP_PROTOCOL,
+    metricsEveryMs: read.DOMICILE_METRICS_EVERY_MS,
+    metricsListen,
+    statsEveryMs: read.DOMICILE_STATS_EVERY_MS,
+  };
 }
 
 function nonEmpty(text: string): string {
@@ -207,6 +265,26 @@ function sessionKeys(text: string): Uint8Array[] {
     throw new Complaint(`has ${words.length} keys, at most ${SESSION_KEYS_MAX} are taken`);
   }
   return words.map((one) => key(one));
+}
+
+function hostPort(text: string): { host: string; port: number } {
+  const [, host = '', port = ''] = /^(\[[0-9a-fA-F:]+\]|[^:/\s]+):(\d{1,5})$/.exec(text) ?? [];
+  if (host === '' || Number(port) > 65_535) {
+    throw new Complaint(`${JSON.stringify(text)} is not host:port`);
+  }
+  return { host: host.replace(/^\[|\]$/g, ''), port: Number(port) };
+}
+
+/** It may carry credentials, so a complaint does not repeat it. */
+function url(text: string): string {
+  if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return text;
+  throw new Complaint('is no http or https address');
+}
+
+function ratio(text: string): number {
+  const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= 0 && value <= 1) return value;
+  throw new Complaint(`${JSON.stringify(text)} is not a number from 0 to 1`);
 }
 
 function oneOf<const T extends string>(...words: T[]): (text: string) => T {

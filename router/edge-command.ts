@@ -12,6 +12,7 @@ import type { Domicile } from './domicile.ts';
 import { Edge } from './edge.ts';
 import { edgeFetch, listen } from './edge-server.ts';
 import { besideApp, readFiles } from './read-files.ts';
+import { type RunningTelemetry, startTelemetry } from './telemetry/start-telemetry.ts';
 import { uuid8 } from './uuid8.ts';
 
 export type EdgeCommand = {
@@ -30,6 +31,8 @@ export type Outside = {
   environment: Readonly<Record<string, string | undefined>>;
   now: () => number;
   wallClock: () => number;
+  /** Of the program. */
+  version: string;
   log: (line: Record<string, unknown>) => void;
 };
 
@@ -57,9 +60,11 @@ export async function startEdge(command: EdgeCommand, outside: Outside): Promise
   }
   const { config } = settings;
   const hopKey = createSecretKey(config.hopKey);
+  const name =
+    command.name ?? files.catalogue.regions.get(command.region)?.edges[0]?.name ?? 'edge';
   const edge = new Edge({
     here: command.region,
-    name: command.name ?? files.catalogue.regions.get(command.region)?.edges[0]?.name ?? 'edge',
+    name,
     catalogue: files.catalogue,
     policy: files.policy,
     policyText: files.policyText,
@@ -78,6 +83,27 @@ export async function startEdge(command: EdgeCommand, outside: Outside): Promise
       `00-${randomBytes(16).toString('hex')}-${randomBytes(8).toString('hex')}-00`,
   });
   await edge.start();
+  let telemetry: RunningTelemetry;
+  try {
+    telemetry = await startTelemetry({
+      edge,
+      name,
+      version: outside.version,
+      settings: config.telemetry,
+      directoryKey: config.directoryKey,
+      wallClock: outside.wallClock,
+      log: outside.log,
+    });
+  } catch (error) {
+    await edge.stop();
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === undefined || config.telemetry.metricsListen === undefined) throw error;
+    const { host, port } = config.telemetry.metricsListen;
+    return {
+      complaints: [`DOMICILE_METRICS_LISTEN  ${host}:${port} cannot be listened on (${code})`],
+    };
+  }
+  edge.telemetry = telemetry.telemetry;
   const fetch = edgeFetch({ edge, app: app.app, hopKey, log: outside.log });
   try {
     const server = await listen(fetch, address.host, address.port, config.limits.budgetMs);
@@ -85,10 +111,12 @@ export async function startEdge(command: EdgeCommand, outside: Outside): Promise
       const closed = new Promise<void>((done) => server.close(() => done()));
       server.closeIdleConnections();
       await closed;
+      await telemetry.stop();
       await edge.stop();
     };
     return { address: `http://${address.host}:${address.port}`, stop };
   } catch (error) {
+    await telemetry.stop();
     await edge.stop();
     const { code } = error as NodeJS.ErrnoException;
     if (code === undefined) throw error;

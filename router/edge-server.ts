@@ -11,6 +11,7 @@ import { METHODS as ALL_METHODS } from 'node:http';
 import { serve } from '@hono/node-server';
 import { Hono } from 'hono';
 import { HTTPException } from 'hono/http-exception';
+import { routePath } from 'hono/route';
 import { z } from 'zod';
 import type { RegionId } from '../regions/catalogue.ts';
 import { formatLsn } from '../regions/position.ts';
@@ -24,7 +25,8 @@ import { hopContent } from './peers.ts';
 import type { PolicyInForce } from './policy-in-force.ts';
 import { problem, Refusal } from './problem.ts';
 import { limitedBody } from './request-body.ts';
-import { BETWEEN_EDGES, Stay } from './stay.ts';
+import { BETWEEN_EDGES, HEALTH, Stay } from './stay.ts';
+import { HOP_TRACE_HEADER, TRACE_RESPONSE_HEADER } from './telemetry/telemetry.ts';
 import { DecideAnew, Visit } from './visit.ts';
 
 export type EdgeServerOptions = {
@@ -59,6 +61,13 @@ const ReleaseBody = z.strictObject({ key: Key, claim: z.uuid() });
 export function edgeFetch({ edge, app, hopKey, log }: EdgeServerOptions): EdgeFetch {
   const guard = new HopGuard(edge.here, hopKey);
   const root = new Hono<Domicile>();
+  if (edge.telemetry !== undefined) {
+    root.use('*', (c, next) => {
+      const route = routePath(c, -1);
+      if (route !== '/*') c.env.visit.trace.met(route);
+      return next();
+    });
+  }
   root.on(WITH_BODY, '*', (c, next) => {
     const bytesMax = edge.limits.bodyBytesMax;
     const bounded = boundedByNode(c.req, c.env as NodeEnv, bytesMax);
@@ -94,6 +103,7 @@ export function edgeFetch({ edge, app, hopKey, log }: EdgeServerOptions): EdgeFe
       method: c.req.method,
       error: error.name,
       at: placeOf(error),
+      ...traceIds(c.env.visit),
     });
     return refuse(c.env.visit, new Refusal({ kind: 'internal' }));
   });
@@ -107,6 +117,7 @@ export function edgeFetch({ edge, app, hopKey, log }: EdgeServerOptions): EdgeFe
   return async function fetch(request, env = {}) {
     const stay = new Stay(edge, request);
     const visit = firstVisit();
+    if (stay.hopHeader === null) beginTrace(edge, request, visit, false);
     const full = stay.begin();
     if (full !== undefined)
       return stamp(refuse(visit, full), visit, edge, request.url, env.outgoing);
@@ -128,6 +139,7 @@ export function edgeFetch({ edge, app, hopKey, log }: EdgeServerOptions): EdgeFe
     const { hopHeader } = stay;
     if (hopHeader !== null) {
       const arrived = await arrival(request, hopHeader, guard, edge.limits.bodyBytesMax);
+      beginTrace(edge, request, visit, !(arrived instanceof Refusal));
       if (arrived instanceof Refusal)
         return stamp(refuse(visit, arrived), visit, edge, request.url, env.outgoing);
       const full = stay.proven();
@@ -137,6 +149,7 @@ export function edgeFetch({ edge, app, hopKey, log }: EdgeServerOptions): EdgeFe
       const policy = await policyFor(edge, arrived);
       const { arrivedAtMs } = first;
       visit = new Visit(edge.here, policy, arrivedAtMs, arrivedAtMs + budgetMs, arrived.from);
+      visit.trace = first.trace;
       const refusal = otherPolicy(arrived, visit);
       if (refusal !== undefined)
         return stamp(refuse(visit, refusal), visit, edge, request.url, env.outgoing);
@@ -330,6 +343,24 @@ async function arrival(
   return { from, budgetMs, policy, request: new Request(url, { method, headers, body }) };
 }
 
+/** A look at an edge's health is no request of anybody's. A peer is believed once its hop is. */
+function beginTrace(edge: Edge, { method, url, headers }: Request, visit: Visit, genuine: boolean) {
+  const { telemetry } = edge;
+  if (telemetry === undefined || url.endsWith(HEALTH)) return;
+  visit.trace = telemetry.begin({
+    method,
+    scheme: url.startsWith('https:') ? 'https' : 'http',
+    startedAtMs: visit.arrivedAtMs,
+    traceparent: headers.get('traceparent') ?? undefined,
+    believed: genuine && headers.has(HOP_TRACE_HEADER),
+  });
+}
+
+/** By the names that OpenTelemetry gives them in a log. */
+function traceIds({ trace }: Visit): Record<string, string> {
+  return trace.ids === undefined ? {} : { trace_id: trace.ids.traceId, span_id: trace.ids.spanId };
+}
+
 function refuse(visit: Visit, refusal: Refusal): Response {
   visit.decision = { kind: 'refuse', because: refusal.failure.kind };
   return refusal.getResponse();
@@ -352,6 +383,9 @@ function stamp(
   };
   for (const [name, value] of visit.fields(edge.now())) set(name, value);
   edge.count(visit);
+  const { ids } = visit.trace;
+  if (ids !== undefined) set(TRACE_RESPONSE_HEADER, `00-${ids.traceId}-${ids.spanId}-01`);
+  visit.trace.end(visit, response.status);
   const session = visit.sessionToTell();
   const sealed = session === undefined ? undefined : edge.tokens.seal(session);
   if (sealed !== undefined) set(SESSION_HEADER, sealed);

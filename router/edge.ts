@@ -44,6 +44,7 @@ import { inTime } from './request-body.ts';
 import { SessionTokens } from './session-token.ts';
 import type { Place } from './share.ts';
 import { SubjectTokens } from './subject-token.ts';
+import { HOP_TRACE_HEADER, type Telemetry } from './telemetry/telemetry.ts';
 import { type Anew, DecideAnew, type Visit } from './visit.ts';
 import { lookAt, originOf, Watch } from './watch.ts';
 
@@ -141,6 +142,8 @@ export class Edge {
   readonly sightings = new Sightings();
   /** How often each decision was taken since the start, by its name. */
   readonly decisions = new Map<string, number>();
+  /** Undefined where telemetry is off. */
+  telemetry: Telemetry | undefined;
   readonly database: RegionDatabase;
   readonly peers: Peers;
   readonly admission: Admission;
@@ -380,10 +383,12 @@ export class Edge {
   }
 
   dataAtHome(c: Ctx, visit: Visit): Data {
+    visit.trace.decided(visit);
     return new HomeData(this, c, visit);
   }
 
   dataOfNewcomer(c: Ctx, visit: Visit, id: string, claim: Claim | undefined): Data {
+    visit.trace.decided(visit);
     return new NewcomerData(this, c, visit, id, claim);
   }
 
@@ -409,7 +414,10 @@ export class Edge {
     const { level, session } = visit;
     const asked = { level, session, home, here: this.here };
     const placed = placeCopy(asked, seen, node, this.database.known, this.now());
-    if (placed.kind === 'serve') return new AbroadData(this, c, visit, placed.seen, copy);
+    if (placed.kind === 'serve') {
+      visit.trace.decided(visit);
+      return new AbroadData(this, c, visit, placed.seen, copy);
+    }
     visit.passedOver = [{ node: seen?.node ?? this.here, because: placed.because }];
     return undefined;
   }
@@ -465,6 +473,7 @@ export class Edge {
     const { incoming, outgoing } = c.env as NodeEnv;
     if (incoming !== undefined && outgoing !== undefined) leaveBody(incoming, outgoing);
     visit.decision = { kind: 'redirect', to: home };
+    visit.trace.decided(visit);
     this.receipts.leave(visit.policy.policy, {
       kind: 'redirect',
       subject: visit.about,
@@ -505,7 +514,11 @@ export class Edge {
       throw error;
     }
     const headers = headersOf(c);
-    // A trace that began at the client goes on; otherwise it begins here.
+    visit.trace.decided(visit);
+    const hop = visit.trace.hop(home);
+    // The trace of this edge goes on; without one, that of the client, or it begins here.
+    if (hop.fields.traceparent !== undefined) delete headers.tracestate;
+    Object.assign(headers, hop.fields);
     headers.traceparent ??= this.#options.drawTraceParent();
     const startedAtMs = this.now();
     const send = (place: Place) =>
@@ -532,6 +545,7 @@ export class Edge {
       }
     }
     visit.timed('hop', this.now() - startedAtMs);
+    hop.ended(answer.kind === 'answered' ? { status: answer.status } : { error: answer.code });
     if (answer.kind === 'unreachable') {
       if (answer.sent && !safe) throw new Refusal({ kind: 'write-outcome-unknown' });
       throw new Refusal(unavailable());
@@ -796,7 +810,7 @@ function routeOf(c: Ctx): string | undefined {
 function headersOf(c: Ctx): Record<string, string> {
   const headers: Record<string, string> = {};
   c.req.raw.headers.forEach((value, name) => {
-    if (name !== HOP_HEADER) headers[name] = value;
+    if (name !== HOP_HEADER && name !== HOP_TRACE_HEADER) headers[name] = value;
   });
   return headers;
 }

@@ -21,6 +21,7 @@ import type { Answer } from './policy-command.ts';
 
 const STOREFRONT = ownModule(import.meta.url, '../examples/storefront/app');
 const ROOT = resolve('.domicile');
+const VERSION = '0.1.0';
 
 // Whoever may write there may change the packages themselves; where nobody may, nothing is kept.
 enableCompileCache(fileURLToPath(new URL('../node_modules/.cache/compiled', import.meta.url)));
@@ -61,7 +62,7 @@ async function edgeSettings(): Promise<string> {
 
 const program = new Command('domicile')
   .description('Keeps each user’s data in its legal home, over ordinary Postgres.')
-  .version('0.1.0');
+  .version(VERSION);
 
 program
   .command('up')
@@ -141,6 +142,7 @@ program
     process.on('disconnect', () => process.exit(0));
     const started = await startEdge(options, {
       environment: process.env,
+      version: VERSION,
       now: () => performance.now(),
       wallClock: Date.now,
       log: (line) => print(JSON.stringify({ at: new Date().toISOString(), ...line })),

@@ -43,6 +43,8 @@ import { Barrier, type Confirmation } from './barrier.ts';
 import { isAlone, type KeeperSays } from './keeper-says.ts';
 import { type Bottleneck, type Failure, Refusal } from './problem.ts';
 import { StallGuard } from './stall-guard.ts';
+import { ATTRIBUTES } from './telemetry/names.ts';
+import type { SqlCall } from './telemetry/telemetry.ts';
 import type { Visit } from './visit.ts';
 import { WaitingRoom } from './waiting-room.ts';
 
@@ -97,6 +99,9 @@ const CHECK_MS_MAX = 100;
 
 /** One write at a time stands at a gate that is shut, for half of this. */
 const GATE_PROBE_EVERY_MS = 100;
+
+/** A shorter stand is the way through this code, and would be a span in every trace. */
+const WAIT_TOLD_MS = 0.5;
 
 /** For a callback that was refused its first statement, and has nothing else to do. */
 const CALL_ENDS_MS = 20;
@@ -220,7 +225,7 @@ export class RegionDatabase {
       });
       visit.passedOver = placed.passedOver;
       if (placed.kind === 'refuse') {
-        await this.#newsFor(visit, failures);
+        await this.#waited(visit, 'news', () => this.#newsFor(visit, failures));
         for (const [node, failed] of [...failures]) {
           if (!this.#isOutdated(failed)) continue;
           failures.delete(node);
@@ -332,7 +337,9 @@ export class RegionDatabase {
    * whose own commit proves the rest. A replica can have shown what its primary does not yet.
    */
   async meet(visit: Visit, floor: Floor, witness: Witness): Promise<void> {
-    const primary = await this.#primaryInTime(visit.deadlineMs, newQuest(), false);
+    const primary = await this.#waited(visit, 'primary', () =>
+      this.#primaryInTime(visit.deadlineMs, newQuest(), false),
+    );
     if (primary === undefined) throw new Refusal(this.#unavailable(visit));
     const budgetMs = visit.deadlineMs - this.#options.now();
     const placed = this.#place({ nodes: [primary.node], level: visit.level, floor, budgetMs });
@@ -363,15 +370,19 @@ export class RegionDatabase {
     const timeoutMs = visit.deadlineMs - this.#options.now();
     let incarnation = '';
     let stood: StandsAt | undefined;
-    const value = await this.#pool(node, 'reader').run<T, StandsAt>(
+    const call = this.#call(visit, 'read', node, 'reader');
+    const reading = this.#pool(node, 'reader').run<T, StandsAt>(
       async (sql, connection, own) => {
+        call.begins();
         incarnation = this.#incarnations.get(connection) ?? (await this.#greet(own, connection));
         // What is known of a node was learned from one start of it, and this connection may lead to
         // another one.
         const known = incarnation === seen.incarnation;
         if (!known && seen.role === 'primary') throw new NotReached('restarted');
         if (floor.length > 0 && seen.role === 'replica' && (waitMs > 0 || !known)) {
-          await this.#await(node, incarnation, floor, Math.max(1, waitMs), own);
+          await this.#waited(visit, 'replica', () =>
+            this.#await(node, incarnation, floor, Math.max(1, waitMs), own),
+          );
         }
         return asSubject(visit, sql, own, query);
       },
@@ -387,6 +398,7 @@ export class RegionDatabase {
         }),
       },
     );
+    const value = await told(call, reading);
     if (stood !== undefined) {
       const shown = this.#believe(seen, stood, comparedAt(visit.level, floor), witness);
       if (shown.timeline === seen.at.timeline) {
@@ -521,7 +533,9 @@ export class RegionDatabase {
     const { now, sightings } = this.#options;
     const quest = newQuest();
     for (;;) {
-      const primary = await this.#primaryInTime(visit.deadlineMs, quest, false);
+      const primary = await this.#waited(visit, 'primary', () =>
+        this.#primaryInTime(visit.deadlineMs, quest, false),
+      );
       if (primary === undefined) throw new Refusal(this.#refusal(visit));
       const { node } = primary;
       const timeoutMs = Math.min(PROOF_MS_MAX, visit.deadlineMs - now());
@@ -619,8 +633,10 @@ export class RegionDatabase {
     if (timeoutMs <= 0) throw new Refusal({ kind: 'deadline-exceeded' });
     try {
       const local = this.#options.sightings.of(seen.node);
-      return await this.#pool(seen.node, 'abroad').run<T, StandsAt>(
+      const call = this.#call(visit, 'read', seen.node, 'abroad');
+      const reading = this.#pool(seen.node, 'abroad').run<T, StandsAt>(
         async (sql, connection, own) => {
+          call.begins();
           const incarnation =
             this.#incarnations.get(connection) ?? (await this.#greet(own, connection));
           if (incarnation !== seen.incarnation) throw new NotReached('restarted');
@@ -637,6 +653,7 @@ export class RegionDatabase {
             }),
         },
       );
+      return await told(call, reading);
     } catch (error) {
       const objection = objectionTo(error);
       if (objection === undefined) {
@@ -686,7 +703,9 @@ export class RegionDatabase {
     const quest = newQuest();
     let why: Failure | undefined;
     for (;;) {
-      const primary = await this.#primaryInTime(visit.deadlineMs, quest, true);
+      const primary = await this.#waited(visit, 'primary', () =>
+        this.#primaryInTime(visit.deadlineMs, quest, true),
+      );
       if (primary === undefined) throw new Refusal(why ?? this.#whyNoWrite(visit));
       const { node, at } = primary;
       const stands = standing(at, floor, sightings.history(at.systemId, at.timeline));
@@ -711,8 +730,10 @@ export class RegionDatabase {
       const gate = this.#gate(node);
       const knocks = gate.isStalled;
       const sentAtMs = now();
-      const outcome = await this.#pool(node, 'writer').transaction(
+      const call = this.#call(visit, 'write', node, 'writer');
+      const writing = this.#pool(node, 'writer').transaction(
         (sql, part) => {
+          call.begins();
           // It was shut while this one stood in line, which would keep a connection each.
           if (gate.isStalled && !knocks) throw new DatabaseError(AT_THE_GATE);
           const inside = () => this.#opened(gate);
@@ -723,6 +744,9 @@ export class RegionDatabase {
           ...(beforeCommit !== undefined && { beforeCommit }),
           afterCommit: committedAt,
         },
+      );
+      const outcome = await told(call, writing, (ended) =>
+        'failure' in ended ? ended.failure : undefined,
       );
       // Those who were woken together are a burst, and none of them has come too late.
       const comesAgain = (failure: DatabaseFailure) =>
@@ -904,6 +928,24 @@ export class RegionDatabase {
     await Promise.all([...this.#pools.values()].map((pool) => pool.close({ timeoutMs: 1_000 })));
   }
 
+  /** Telemetry hears of a wait that was one. */
+  async #waited<T>(visit: Visit, what: string, wait: () => Promise<T>): Promise<T> {
+    const { now } = this.#options;
+    const startedAtMs = now();
+    try {
+      return await wait();
+    } finally {
+      const ms = now() - startedAtMs;
+      if (ms >= WAIT_TOLD_MS) visit.trace.took('wait', ms, { [ATTRIBUTES.waitFor]: what });
+    }
+  }
+
+  #call(visit: Visit, operation: 'read' | 'write', node: string, login: Login): SqlCall {
+    const { nodes, database } = this.#options.region;
+    const { host = '', port = 0 } = nodes.find(({ name }) => name === node) ?? {};
+    return visit.trace.sql({ operation, node, login, host, port, database });
+  }
+
   #at(node: string): Bottleneck {
     return { kind: 'node', region: this.#options.region.id, node };
   }
@@ -1073,6 +1115,29 @@ async function asSubject<T>(
   const entering = own`select set_config('domicile.subject', ${entered}, false)`.then();
   const [value] = await Promise.all([work(sql), entering]);
   return value;
+}
+
+/** Telemetry hears how a call ended: in one word, for messages may quote what was sent. */
+async function told<T>(
+  call: SqlCall,
+  work: Promise<T>,
+  failureIn: (value: T) => { kind: string } | undefined = () => undefined,
+): Promise<T> {
+  try {
+    const value = await work;
+    const failure = failureIn(value);
+    call.ended(failure?.kind, sqlstateOf(failure));
+    return value;
+  } catch (error) {
+    if (error instanceof DatabaseError) call.ended(error.failure.kind, sqlstateOf(error.failure));
+    else if (error instanceof Refusal) call.ended(error.failure.kind);
+    else call.ended(objectionTo(error) ?? 'handler');
+    throw error;
+  }
+}
+
+function sqlstateOf(failure: { kind: string } | undefined): string | undefined {
+  return failure !== undefined && 'sqlstate' in failure ? String(failure.sqlstate) : undefined;
 }
 
 /** How far a write has come. Before it is inside, nothing of it can have been done. */

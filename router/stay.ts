@@ -15,7 +15,7 @@ import type { Place } from './share.ts';
 /** Where edges ask each other; everything else belongs to the app. */
 export const BETWEEN_EDGES = '/.domicile/';
 /** Taken in without a place: it is looked at most when there is none. */
-const HEALTH = `${BETWEEN_EDGES}health`;
+export const HEALTH = `${BETWEEN_EDGES}health`;
 
 export class Stay {
   readonly hopHeader: string | null;

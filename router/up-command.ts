@@ -11,6 +11,7 @@ import { fromBasePort } from '../regions/local/catalogue-ports.ts';
 import type { ChildExit } from '../regions/local/child-process.ts';
 import { nameBeside } from '../regions/own-module.ts';
 import { besideApp, readFiles } from './read-files.ts';
+import { TARGETS_FILE } from './telemetry/local-metrics.ts';
 import { startWorld, type World } from './world.ts';
 
 /** From one base backup of a region to the next. */
@@ -75,6 +76,7 @@ export async function up(options: UpOptions): Promise<UpOutcome> {
     keepers: true,
     recordWire: options.recordWire === true,
     ...(options.backups && { backups: { everyMs: BACKUP_EVERY_MS, wallClock: options.wallClock } }),
+    metrics: true,
     environment: options.environment,
     report,
     onExit: (name, exit) => {
@@ -94,7 +96,7 @@ export async function up(options: UpOptions): Promise<UpOutcome> {
   report('ready');
   try {
     if (options.seed === true) await seed(files.app, world, options);
-    for (const line of welcome(catalogue)) print(line);
+    for (const line of welcome(catalogue, join(options.root, TARGETS_FILE))) print(line);
     await new Promise<void>((resolveEnd) => {
       if (ending.aborted) resolveEnd();
       ending.addEventListener('abort', () => resolveEnd());
@@ -142,7 +144,7 @@ async function seed(app: string, world: World, { print, ending }: UpOptions): Pr
   }
 }
 
-function welcome(catalogue: Catalogue): string[] {
+function welcome(catalogue: Catalogue, targets: string): string[] {
   const regions = [...catalogue.regions.values()];
   const at = (id: string) => catalogue.regions.get(id)?.edges[0]?.url ?? regions[0]?.edges[0]?.url;
   const [us, eu, asia] = [at('us'), at('eu'), at('asia')];
@@ -171,6 +173,7 @@ function welcome(catalogue: Catalogue): string[] {
     '  # Nobody chooses a home against the policy.',
     `  curl -i ${us}/users ${json} -d '{"displayName":"Bo","email":"bo@example.org","country":"SE","home":"us"}'`,
     '',
+    `Every edge answers /metrics on this machine; a Prometheus finds them by ${targets}`,
     'Ctrl-C ends everything that was started here.',
   ];
 }

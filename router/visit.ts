@@ -17,6 +17,8 @@ import type { PeerBody } from './peers.ts';
 import type { PolicyInForce } from './policy-in-force.ts';
 import type { Durability } from './region-database.ts';
 import type { LockedBody } from './request-body.ts';
+import { ATTRIBUTES, type Part } from './telemetry/names.ts';
+import { NO_TRACE, TRACE_RESPONSE_HEADER, type Trace } from './telemetry/telemetry.ts';
 
 export type Decision =
   | { kind: 'serve'; node: string; rung: Rung | 'mirror' }
@@ -38,6 +40,7 @@ const OWN_FIELDS: ReadonlySet<string> = new Set([
   CONSISTENCY_HEADER,
   'domicile-staleness-ms',
   'server-timing',
+  TRACE_RESPONSE_HEADER,
 ]);
 
 /**
@@ -51,6 +54,13 @@ export type Anew = 'policy-version-differs' | 'copy-withdrawn';
 export class DecideAnew extends Error {}
 
 const FIRST_TURN: readonly Anew[] = [];
+
+/** What is timed for the client is a part of the trace as well, where nobody tells it in more detail. */
+const TIMED_PARTS: Readonly<Record<string, readonly [part: Part, waitFor?: string]>> = {
+  directory: ['directory'],
+  claim: ['claim'],
+  barrier: ['wait', 'acknowledgement'],
+};
 
 export class Visit {
   readonly region: RegionId;
@@ -66,6 +76,9 @@ export class Visit {
   readonly turns: readonly Anew[];
   /** Set when it is to be decided anew, with the body that was read already. */
   anew: { because: Anew; body: Uint8Array | undefined } | undefined;
+
+  /** Where telemetry hears of this request. */
+  trace: Trace = NO_TRACE;
 
   decision: Decision = { kind: 'answer' };
   passedOver: readonly PassedOver[] = [];
@@ -124,12 +137,18 @@ export class Visit {
   /** The same request from its beginning, under another policy and in the time that is left. */
   anewUnder(policy: PolicyInForce, because: Anew): Visit {
     const { region, arrivedAtMs, deadlineMs, hopFrom, turns } = this;
-    return new Visit(region, policy, arrivedAtMs, deadlineMs, hopFrom, [...turns, because]);
+    const next = new Visit(region, policy, arrivedAtMs, deadlineMs, hopFrom, [...turns, because]);
+    next.trace = this.trace;
+    return next;
   }
 
-  /** Adds one metric to `Server-Timing`. */
+  /** Adds one metric to `Server-Timing`, of something that has ended now. */
   timed(name: string, ms: number): void {
     this.#timings += `${name};dur=${ms.toFixed(2)}, `;
+    const [part, waitFor] = TIMED_PARTS[name] ?? [];
+    if (part !== undefined) {
+      this.trace.took(part, ms, waitFor === undefined ? {} : { [ATTRIBUTES.waitFor]: waitFor });
+    }
   }
 
   #serverTiming(nowMs: number): string {

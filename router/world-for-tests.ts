@@ -102,6 +102,9 @@ export async function startTestDomicile(
     schema?: string;
     edgeSettings?: Record<string, string>;
     recordWire?: boolean;
+    /** Each edge answers `/metrics`, and tells all its traces to the collector of `environment`. */
+    metrics?: boolean;
+    environment?: Record<string, string>;
     /** Without them a test promotes by hand. */
     keepers?: boolean;
     /** Archive the log of each region; base backups are then taken by command. */
@@ -139,7 +142,8 @@ export async function startTestDomicile(
       ...(options.backups === true && {
         backups: { everyMs: undefined, wallClock: Date.now },
       }),
-      environment: {},
+      metrics: options.metrics === true,
+      environment: options.environment ?? {},
       edgeSettings: options.edgeSettings ?? {},
       report: () => {},
     });

@@ -52,6 +52,7 @@ import { type Provisioned, provision, type Script } from './provision.ts';
 import type { AppFiles } from './read-files.ts';
 import { readMigrations } from './read-migrations.ts';
 import { LINKS_FILE, type Links, recordWire, type WireRecorder } from './record-wire.ts';
+import { type LocalMetrics, localMetrics } from './telemetry/local-metrics.ts';
 
 export type WorldOptions = {
   root: string;
@@ -72,6 +73,8 @@ export type WorldOptions = {
   backups?: { everyMs: number | undefined; wallClock: () => number };
   /** What passes between two regions is kept, byte for byte, below the root's `run/wire`. */
   recordWire?: boolean;
+  /** Each edge answers `/metrics`, on a port that `run/prometheus.json` names. */
+  metrics?: boolean;
   environment: Readonly<Record<string, string | undefined>>;
   /** Further settings of every edge, such as DOMICILE_BUDGET_MS. */
   edgeSettings?: Readonly<Record<string, string>>;
@@ -165,6 +168,10 @@ export async function startWorld(options: WorldOptions): Promise<World> {
       policy.version === options.policy.version ? files : { ...files, policy: inForce };
     signal?.throwIfAborted();
     const running = clusters;
+    const metrics: LocalMetrics =
+      options.metrics === true
+        ? await localMetrics(root, catalogue, options.environment)
+        : new Map();
     const edges = new Map<string, LocalChild>();
     const supervised: Supervised = {
       list: () => [...listed('edge', catalogue, edges), ...listed('keeper', catalogue, keepers)],
@@ -179,7 +186,7 @@ export async function startWorld(options: WorldOptions): Promise<World> {
     await noteMachine(root, { url: machineHere.url, token, toxiproxy: wan?.faults.url });
     const start = async (region: RegionId, name: string) => {
       const seen = { ...options, files: edgeFiles };
-      const child = await startOneEdge(seen, running, links, region, name);
+      const child = await startOneEdge(seen, running, links, region, name, metrics.get(name));
       children.push(child);
       edges.set(name, child);
     };
@@ -349,6 +356,7 @@ async function startOneEdge(
   links: Links | undefined,
   region: RegionId,
   name: string,
+  metrics: Readonly<Record<string, string>> | undefined,
 ): Promise<LocalChild> {
   const own = edgePorts(catalogue).find(({ purpose }) => purpose === `edge ${name}`);
   const regions = join(root, 'run', `regions-seen-from-${region}.yaml`);
@@ -371,6 +379,7 @@ async function startOneEdge(
       DOMICILE_SUBJECT_KEY: key(subjectKeyName(region)),
       // How Node itself is to run is for whoever starts the world to say.
       ...(environment.NODE_OPTIONS !== undefined && { NODE_OPTIONS: environment.NODE_OPTIONS }),
+      ...metrics,
       ...edgeSettings,
     },
     cwd: process.cwd(),
