@@ -14,6 +14,7 @@ import { inWorld } from './measured-world.ts';
 import { measureMemory } from './memory.ts';
 import { measureOverhead, overheadTable } from './overhead.ts';
 import { measureStrong } from './strong.ts';
+import { measureTelemetry } from './telemetry.ts';
 import { measureToxiproxy } from './toxiproxy.ts';
 
 const report = (line: string) => void process.stderr.write(`${line}\n`);
@@ -57,6 +58,10 @@ const measurements: Record<string, () => Promise<unknown>> = {
   strong: () =>
     inWorld({ wan: false, ...options }, (bench) =>
       measureStrong(bench, { rounds: rounds(5), seconds }),
+    ),
+  telemetry: () =>
+    inWorld({ wan: false, ...options }, (bench) =>
+      measureTelemetry(bench, { rounds: rounds(5), seconds }),
     ),
   dark: () => measureDark({ seconds: Math.max(seconds, 10), ...options }),
   failover: () =>

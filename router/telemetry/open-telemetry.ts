@@ -105,6 +105,8 @@ const SPANS_EVERY_MS = 1_000;
 const EXPORT_MS_MAX = 5_000;
 /** Exports under way at once; the library's own 30 would hold as many batches of a silent collector. */
 const EXPORTS_MAX = 2;
+/** How long an edge that ends waits for its last spans to be taken. */
+const STOP_MS_MAX = 1_000;
 /** How often at most it is said that the collector does not take what it is sent. */
 const COMPLAIN_EVERY_MS = 60_000;
 /** From a millisecond, which a read at hand takes, to the longest budget that is usual. */
@@ -203,8 +205,11 @@ class OpenTelemetry implements Telemetry {
   }
 
   async stop(): Promise<void> {
+    const told = Promise.allSettled([this.#tracers.shutdown(), this.#meters.shutdown()]);
     // What a silent collector does not take is not worth a late end.
-    await Promise.allSettled([this.#tracers.shutdown(), this.#meters.shutdown()]);
+    const late = Promise.withResolvers<void>();
+    const timer = setTimeout(late.resolve, STOP_MS_MAX);
+    await Promise.race([told, late.promise]).finally(() => clearTimeout(timer));
   }
 }
 

@@ -1,15 +1,22 @@
 /** Real edges tell a real collector, over OTLP, why requests went where they went. */
+import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { encodingsOf } from '../audit/canary-encodings.ts';
+import { CanaryScanner } from '../audit/canary-scanner.ts';
 import {
   Client,
   eventually,
   LAMP,
   newId,
   newUser,
+  REGIONS,
   startTestDomicile,
   type TestDomicile,
+  tokenOf,
   whileReplayRests,
 } from '../world-for-tests.ts';
 import { type Collector, startCollector, type ToldSpan } from './collector-for-tests.ts';
@@ -22,6 +29,7 @@ let domicile: TestDomicile;
 beforeAll(async () => {
   collector = await startCollector();
   domicile = await startTestDomicile({
+    app: fileURLToPath(new URL('./told-app-for-tests.ts', import.meta.url)),
     metrics: true,
     environment: {
       OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
@@ -152,4 +160,265 @@ test('a Prometheus finds every metric that an edge of this world can have', asyn
   await eventually('metrics were pushed', async () =>
     collector.metricNames().has('domicile.decisions'),
   );
+});
+
+test('a client decides nothing about traces, and what it sends in their fields goes nowhere', async () => {
+  const theirs = randomBytes(16).toString('hex');
+  const traceparent = `00-${theirs}-${randomBytes(8).toString('hex')}-00`;
+  const headers = { traceparent, 'domicile-trace': '1' };
+  const id = newId();
+  const created = await domicile.call('asia', 'POST', '/users', {
+    headers,
+    body: newUser('DE', id),
+  });
+  // It asked not to be recorded, and said that an edge had.
+  const spans = await traceOf(created.headers.traceresponse, 5);
+  expect(spans.filter(({ edge }) => edge === 'edge-eu').length).toBeGreaterThan(1);
+  expect(spans.every(({ traceId, links }) => traceId !== theirs && links === 0)).toBe(true);
+});
+
+test('where it is asked for, the trace of a client goes on across the hop', async () => {
+  const edge = await domicile.startEdge({
+    region: 'asia',
+    settings: {
+      OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
+      OTEL_EXPORTER_OTLP_PROTOCOL: 'http/json',
+      DOMICILE_TRACE_RATIO: '0',
+      DOMICILE_TRACE_CLIENTS: 'continue',
+    },
+  });
+  const traceId = randomBytes(16).toString('hex');
+  const spanId = randomBytes(8).toString('hex');
+  const created = await domicile.call(edge.url, 'POST', '/users', {
+    headers: { traceparent: `00-${traceId}-${spanId}-01` },
+    body: newUser('DE'),
+  });
+  expect(created.status).toBe(201);
+  const mine = () => collector.spans().filter((span) => span.traceId === traceId);
+  await eventually('both edges told their part', async () =>
+    ['edge-asia', 'edge-eu'].every((name) => mine().some((span) => span.edge === name)),
+  );
+  expect(mine().some(({ parentSpanId }) => parentSpanId === spanId)).toBe(true);
+  // Nobody asked for this one, so neither edge records it.
+  const quiet = await domicile.call(edge.url, 'POST', '/users', { body: newUser('DE') });
+  expect(quiet.headers).not.toHaveProperty('traceresponse');
+  await edge.child.stop();
+});
+
+test('strangers on the address of clients learn nothing from telemetry', async () => {
+  for (const path of ['/metrics', '/.domicile/metrics', '/.domicile/telemetry']) {
+    const answer = await domicile.call('eu', 'GET', path);
+    expect([401, 404]).toContain(answer.status);
+    expect(answer.text).not.toContain('domicile_');
+  }
+});
+
+test('a collector that takes and never answers costs clients nothing, and no late end', async () => {
+  const sockets = new Set<Socket>();
+  const silent = createServer((socket) => void sockets.add(socket.on('error', () => {})));
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+  const { port } = silent.address() as AddressInfo;
+  const edge = await domicile.startEdge({
+    region: 'us',
+    settings: {
+      OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}`,
+      DOMICILE_TRACE_RATIO: '1',
+      DOMICILE_METRICS_EVERY_MS: '200',
+      // On a busy machine a new edge may be slow for other reasons.
+      DOMICILE_BUDGET_MS: '20000',
+    },
+  });
+  try {
+    const took: number[] = [];
+    for (let round = 0; round < 20; round++) {
+      const answers = await Promise.all(
+        Array.from({ length: 16 }, () => domicile.call(edge.url, 'GET', '/products')),
+      );
+      for (const { status, ms } of answers) {
+        expect(status).toBe(200);
+        took.push(ms);
+      }
+    }
+    await eventually('it was sent something', async () => sockets.size > 0);
+    // Whoever waited for the collector would wait for the five seconds after which it is given up.
+    expect(took.sort((a, b) => a - b)[took.length >> 1]).toBeLessThan(1_000);
+    const began = performance.now();
+    await edge.child.stop();
+    expect(performance.now() - began).toBeLessThan(4_000);
+  } finally {
+    await edge.child.stop();
+    for (const socket of sockets) socket.destroy();
+    silent.close();
+  }
+});
+
+/** Everything that a request to any route can carry, of somebody in particular. */
+async function canaries(): Promise<string[]> {
+  const mark = randomBytes(6).toString('hex');
+  // Each canary begins with the one and ends with the other, so a piece of it is found as well.
+  const planted = ['canaryof-', mark];
+  const plant = (what: string) => `canaryof-${what}-${mark}`;
+  const eachHeader = () => ({
+    'user-agent': plant('agent'),
+    referer: `https://shop.example/${plant('referer')}`,
+    'x-forwarded-for': plant('forwarded'),
+    authorization: `Bearer ${plant('bearer')}`,
+    'x-request-id': plant('request-id'),
+    'accept-language': plant('language'),
+    traceparent: `00-${Buffer.from(plant('trace')).toString('hex').slice(0, 32)}-${mark}0000-01`,
+    tracestate: `vendor=${plant('tracestate')}`,
+    baggage: `user=${plant('baggage')}`,
+    cookie: `theme=${plant('cookie')}`,
+  });
+  const statuses = new Map<string, number[]>();
+  const send = async (to: string, method: string, path: string, call: object = {}) => {
+    const { headers, ...rest } = call as { headers?: Record<string, string> };
+    const answer = await domicile.call(to, method, path, {
+      ...rest,
+      headers: { ...eachHeader(), ...headers },
+    });
+    const token = tokenOf(answer);
+    if (token !== undefined) planted.push(token);
+    statuses.set(method, [...(statuses.get(method) ?? []), answer.status]);
+    return answer;
+  };
+  for (const [to, country] of [
+    ['us', 'DE'],
+    ['eu', 'DE'],
+    ['asia', 'DE'],
+    ['us', 'JP'],
+    ['eu', 'US'],
+  ] as const) {
+    const id = plant(`id-${country}-${to}`);
+    const body = {
+      id,
+      displayName: plant('name'),
+      email: `${plant('mail')}@mail.example`,
+      country,
+    };
+    const key = { 'idempotency-key': plant('key') };
+    const created = await send(to, 'POST', '/users', { body, headers: key });
+    expect(created.status).toBe(201);
+    planted.push(domicile.keyOf(id).toString('base64url'), domicile.keyOf(id).toString('hex'));
+    const token = tokenOf(created);
+    const user = `/users/${id}`;
+    await send(to, 'POST', '/users', { body, headers: key });
+    await send(to, 'POST', '/users', { body: { ...body, email: plant('other') }, headers: key });
+    await send(to, 'POST', '/users', { body });
+    await send(to, 'POST', '/users', { body: { ...body, home: plant('home') } });
+    await send(to, 'POST', '/users', { body: { ...body, country: plant('country') } });
+    await send(to, 'POST', '/users', { body: `{"${plant('json')}` });
+    const drawn = await send(to, 'POST', '/users', { body: { ...body, id: undefined } });
+    planted.push(drawn.json.id);
+    for (const path of [user, `${user}/card`, `${user}/orders`]) {
+      await send(to, 'GET', `${path}?q=${plant('query')}`, { token });
+      await send(to, 'GET', path);
+      await send(to, 'HEAD', path, { token });
+    }
+    for (const level of ['strong', 'eventual', 'bounded; max-staleness=2s', plant('level')]) {
+      await send(to, 'GET', user, { token, headers: { 'domicile-consistency': level } });
+    }
+    const order = await send(to, 'POST', `${user}/orders`, {
+      token,
+      body: LAMP,
+      headers: { 'idempotency-key': plant('order-key') },
+    });
+    expect(order.status).toBe(201);
+    planted.push(order.json.id);
+    const one = `${user}/orders/${order.json.id}`;
+    await send(to, 'GET', one, { token, headers: { 'if-none-match': `"${plant('etag')}"` } });
+    await send(to, 'GET', `${user}/orders/${plant('order')}`, { token });
+    await send(to, 'GET', `${user}/orders?after=${plant('cursor')}`, { token });
+    await send(to, 'PATCH', one, { token, body: { status: 'paid', version: 1 } });
+    await send(to, 'PATCH', one, { token, body: { status: plant('status') } });
+    await send(to, 'PATCH', one, { token, headers: { 'if-match': plant('match') } });
+    await send(to, 'POST', `${user}/orders`, {
+      token,
+      body: { items: [{ product: plant('product'), quantity: 1 }] },
+    });
+    await send(to, 'GET', `/users/${plant('stranger')}/orders`, { token });
+    await send(to, 'GET', `/users/${plant('nobody')}`);
+    await send(to, 'GET', user, { token: `${token?.slice(0, -4)}AAAA` });
+    await send(to, 'GET', user, { token: plant('token') });
+    await send(to, 'GET', user, { headers: { 'domicile-redirect': plant('redirect') } });
+    await send(to, 'GET', user, {
+      headers: { 'domicile-hop': `v3;us;${to};${plant('hop')};1;9;-;x` },
+    });
+    await send(to, 'PUT', `/products/${plant('put')}`, {
+      body: { name: plant('title'), unitCents: 5 },
+    });
+    await send(to, 'GET', `/products?search=${plant('search')}`);
+    await send(to, 'GET', `/fails/${plant('fails')}`);
+    await send(to, 'GET', `/${plant('nowhere')}`);
+    await send(to, 'DELETE', `/${plant('deleted')}`);
+    await send(to, 'GET', `/.domicile/directory/${plant('directory')}`);
+  }
+  // Answered well, turned away for each kind of reason, and failed.
+  const seen = new Set([...statuses.values()].flat());
+  expect([...seen].sort()).toEqual(
+    expect.arrayContaining([200, 201, 400, 401, 403, 404, 409, 422, 500]),
+  );
+  return planted;
+}
+
+test('nothing that a client sends, or that names it, is in traces, metrics or logs', async () => {
+  const from = collector.bodies.length;
+  const planted = await canaries();
+  const memories = await Promise.all(
+    REGIONS.map((region) => domicile.call(region, 'GET', '/memory')),
+  );
+  const last = await Promise.all(REGIONS.map((region) => domicile.call(region, 'GET', '/memory')));
+  for (const { headers } of last) await traceOf(headers.traceresponse, 1);
+  const logs = await Promise.all(
+    REGIONS.map((region) => readFile(join(domicile.root, 'run', `edge-${region}.log`))),
+  );
+  const scrapes = await Promise.all(REGIONS.map((region) => scrape(region)));
+  const told = [
+    ...collector.bodies.slice(from).map(({ path, bytes }) => ({ where: path, bytes })),
+    ...memories.map(({ text }) => ({ where: '/memory', bytes: Buffer.from(text) })),
+    ...scrapes.map((text) => ({ where: '/metrics', bytes: Buffer.from(text) })),
+    ...logs.map((bytes) => ({ where: 'log', bytes })),
+  ];
+  // That there was something to search: each route, each kind of answer, of each edge.
+  const spans = collector.spans();
+  for (const region of REGIONS) {
+    const mine = spans.filter(({ edge }) => edge === `edge-${region}`);
+    const values = (name: string) => new Set(mine.map(({ attributes }) => attributes[name]));
+    expect([...values('http.route')]).toEqual(
+      expect.arrayContaining([
+        ...['/users', '/users/:user', '/users/:user/card', '/users/:user/orders'],
+        ...['/users/:user/orders/:order', '/products', '/products/:product', '/fails/:who'],
+      ]),
+    );
+    expect([...values('domicile.decision')]).toEqual(
+      expect.arrayContaining(['serve', 'forward', 'refuse', 'answer']),
+    );
+  }
+  const refusals = memories.flatMap(({ json }) =>
+    json.refusals.map(({ because }: { because: string }) => because),
+  );
+  expect(new Set(refusals).size).toBeGreaterThan(5);
+  for (const { json } of memories) expect(json.traces.length).toBeGreaterThan(20);
+  const failed = logs
+    .map(String)
+    .join('')
+    .split('\n')
+    .filter((line) => line.includes('handler-failed'));
+  expect(failed.length).toBeGreaterThan(0);
+  const traceIds = new Set(spans.map(({ traceId }) => traceId));
+  for (const line of failed) expect(traceIds).toContain(JSON.parse(line).trace_id);
+
+  const scanner = new CanaryScanner([...new Set(planted)].flatMap(encodingsOf));
+  const hits = told.flatMap(({ where, bytes }) =>
+    scanner
+      .stream()
+      .push(bytes)
+      .map(({ canary, encoding }) => `${canary} as ${encoding} in ${where}`),
+  );
+  expect([...new Set(hits)]).toEqual([]);
+  // The search finds what is there.
+  const control = Buffer.from(
+    `{"x":"${Buffer.from(`ab${planted.at(1)}cd`).toString('base64url')}"}`,
+  );
+  expect(scanner.stream().push(control).length).toBeGreaterThan(0);
 });
