@@ -39,11 +39,15 @@ const MAIN = fileURLToPath(new URL('../router/main.ts', import.meta.url));
 const RATIO: Record<Recorded, string> = { none: '0', hundredth: '0.01', all: '1' };
 const VARIANTS: readonly Variant[] = ['off', 'none', 'hundredth', 'all'];
 const USER = 'measured-telemetry';
-const CONNECTIONS = 16;
+const CONNECTIONS = 8;
 /** A round gives each variant its time in so many slices, so that a slow moment befalls all. */
 const SLICES = 4;
 /** None of the edges turns anybody away, however busy the machine is. */
-const PATIENT = { DOMICILE_BUDGET_MS: '20000', DOMICILE_QUEUE_MS_MAX: '20000' };
+const PATIENT = {
+  DOMICILE_BUDGET_MS: '20000',
+  DOMICILE_QUEUE_MS_MAX: '20000',
+  DOMICILE_CONNECTIONS_MAX: '64',
+};
 const WARM_UP_ROUNDS = 1;
 /** Of Linux on the platforms of Node that this is measured on; proc(5), statm. */
 const PAGE_BYTES = 4_096;

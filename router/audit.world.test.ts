@@ -120,6 +120,15 @@ describe('a world as it was started', () => {
         ),
       ];
       expect([...names].sort()).toEqual([...expected].sort());
+      for (const region of REGIONS) {
+        const noted = await domicile.sql(
+          `${region}-a`,
+          (sql) => sql`select verdict, findings, blind, policy_version from domicile.audits`,
+        );
+        expect([...noted]).toEqual([
+          { verdict: 'clean', findings: 0, blind: 0, policy_version: 1 },
+        ]);
+      }
     },
     AUDIT_MS_MAX,
   );

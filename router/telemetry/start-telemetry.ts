@@ -1,7 +1,7 @@
 /**
  * How does the telemetry of an edge come to run?
  *
- * Where it is off nothing is loaded: the packages cost an edge a tenth of a second and some 25 MB.
+ * Where it is off nothing is loaded: the packages cost an edge a tenth of a second and some 60 MB.
  */
 import type { Server } from 'node:http';
 import type { Edge } from '../edge.ts';

@@ -252,6 +252,35 @@ test('a collector that takes and never answers costs clients nothing, and no lat
   }
 });
 
+test('an audit is told by every edge of a region that it was noted in', async () => {
+  await domicile.sql(
+    'eu-a',
+    (sql) => sql`
+      insert into domicile.audits (ended_at, verdict, findings, blind, policy_version)
+      values (clock_timestamp() - interval '1 hour', 'findings', 3, 1, 1)`,
+  );
+  await eventually('it is told', async () =>
+    /^domicile_audit_findings\{.*\} 3$/m.test(await scrape('eu')),
+  );
+  const text = await scrape('eu');
+  expect(text).toMatch(/^domicile_audit_verdict\{domicile_audit_verdict="findings".*\} 1$/m);
+  expect(text).toMatch(/^domicile_audit_verdict\{domicile_audit_verdict="clean".*\} 0$/m);
+  const age = Number(/^domicile_audit_age\{.*\} (.+)$/m.exec(text)?.[1]);
+  expect(age).toBeGreaterThan(3_599);
+  expect(age).toBeLessThan(3_900);
+});
+
+test('the logins of edges see numbers of a server, and no query of anybody', async () => {
+  const asked = await domicile.sql('eu-a', async (sql) => {
+    const [row] = await sql<{ router: boolean; reader: boolean; monitors: boolean }[]>`
+      select has_function_privilege('domicile_router', 'domicile.server_stats()', 'execute') as router,
+        has_function_privilege('domicile_reader', 'domicile.server_stats()', 'execute') as reader,
+        pg_has_role('domicile_router', 'pg_read_all_stats', 'usage') as monitors`;
+    return row;
+  });
+  expect(asked).toEqual({ router: true, reader: false, monitors: false });
+});
+
 /** Everything that a request to any route can carry, of somebody in particular. */
 async function canaries(): Promise<string[]> {
   const mark = randomBytes(6).toString('hex');
@@ -379,6 +408,14 @@ test('nothing that a client sends, or that names it, is in traces, metrics or lo
     ...scrapes.map((text) => ({ where: '/metrics', bytes: Buffer.from(text) })),
     ...logs.map((bytes) => ({ where: 'log', bytes })),
   ];
+  const scanner = new CanaryScanner([...new Set(planted)].flatMap(encodingsOf));
+  const hits = told.flatMap(({ where, bytes }) =>
+    scanner
+      .stream()
+      .push(bytes)
+      .map(({ canary, encoding }) => `${canary} as ${encoding} in ${where}`),
+  );
+  expect([...new Set(hits)]).toEqual([]);
   // That there was something to search: each route, each kind of answer, of each edge.
   const spans = collector.spans();
   for (const region of REGIONS) {
@@ -407,15 +444,6 @@ test('nothing that a client sends, or that names it, is in traces, metrics or lo
   expect(failed.length).toBeGreaterThan(0);
   const traceIds = new Set(spans.map(({ traceId }) => traceId));
   for (const line of failed) expect(traceIds).toContain(JSON.parse(line).trace_id);
-
-  const scanner = new CanaryScanner([...new Set(planted)].flatMap(encodingsOf));
-  const hits = told.flatMap(({ where, bytes }) =>
-    scanner
-      .stream()
-      .push(bytes)
-      .map(({ canary, encoding }) => `${canary} as ${encoding} in ${where}`),
-  );
-  expect([...new Set(hits)]).toEqual([]);
   // The search finds what is there.
   const control = Buffer.from(
     `{"x":"${Buffer.from(`ab${planted.at(1)}cd`).toString('base64url')}"}`,
