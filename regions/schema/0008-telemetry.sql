@@ -1,8 +1,8 @@
 -- What operators want to know of a server, and what the last audit said. Run by a superuser inside
 -- one transaction. Private cluster only.
 
--- Numbers alone: an edge may not see what others run, because the text of a query holds values. That
--- is why it gets this function and not the role pg_monitor. It works on a standby too.
+-- Numbers alone, because the text of a query holds values, and those have no business in telemetry. With
+-- its owner's rights, so that no more roles need to see what everybody runs. It works on a standby too.
 create function domicile.server_stats() returns table (what text, label text, value double precision)
 language plpgsql volatile parallel restricted security definer set search_path = pg_catalog as $$
 declare
