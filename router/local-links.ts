@@ -105,14 +105,14 @@ export async function startLinks(
       ]),
     ),
   });
+  // Clients are not behind the proxies.
   const reachedBy =
     (who: string) =>
-    ({
+    ({ name, url, publicUrl = url }: Region['edges'][number]) => ({
       name,
-      url,
-      publicUrl = url,
-    }: Region['edges'][number]) => // Clients are not behind the proxies.
-    ({ name, url: urlThrough(at(who, name), url), publicUrl });
+      url: urlThrough(at(who, name), url),
+      publicUrl,
+    });
   return {
     faults,
     link: (from, to) => at(from, to.name) ?? at(`feed-${from}`, to.name),
