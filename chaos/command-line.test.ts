@@ -28,6 +28,24 @@ test('a file to play again', () => {
   expect(asked).toMatchObject({ kind: 'replay', file: 'storm.json', root: '.domicile' });
 });
 
+test('a storm, with what it takes when nothing is said', () => {
+  expect(readCommandLine(['storm'])).toMatchObject({
+    kind: 'storm',
+    scenarios: [],
+    storm: { minutes: 30, wan: false, shrinking: { ofTries: { tries: 2, atLeast: 1 } } },
+  });
+  const words = 'storm --minutes 1.5 --seed 7 --wan --keep k --shrink-minutes 0 --fails 2/3';
+  expect(readCommandLine(words.split(' '))).toMatchObject({
+    seed: 7,
+    storm: {
+      minutes: 1.5,
+      wan: true,
+      keep: 'k',
+      shrinking: { minutes: 0, ofTries: { tries: 3, atLeast: 2 } },
+    },
+  });
+});
+
 describe('what is asked for wrongly is named', () => {
   test.each<[string[], RegExp]>([
     [[], /which scenario/],
@@ -37,11 +55,16 @@ describe('what is asked for wrongly is named', () => {
     [['primary-killed', '--seed', '4294967296'], /--seed "4294967296"/],
     [['primary-killed', '--sed', '7'], /--sed/],
     [['quick', '--report', 'run.html'], /for one scenario/],
-    [['storm'], /--minutes ""/],
-    [['storm', '--minutes', '0'], /--minutes "0"/],
-    [['storm', 'eu', '--minutes', '3'], /takes no "eu"/],
-    [['quick', '--minutes', '3'], /--minutes is for a storm/],
     [['replay'], /needs the file/],
+    [['storm', 'primary-killed'], /storm takes no "primary-killed"/],
+    [['storm', '--minutes', '0'], /--minutes "0"/],
+    [['storm', '--minutes', '1e2'], /--minutes "1e2"/],
+    [['storm', '--shrink-minutes', 'x'], /--shrink-minutes "x"/],
+    [['storm', '--fails', '3/2'], /--fails "3\/2"/],
+    [['storm', '--fails', '0/2'], /--fails "0\/2"/],
+    [['storm', '--record', 'a.json'], /--keep/],
+    [['primary-killed', '--minutes', '3'], /--minutes is for a storm/],
+    [['replay', 'a.json', '--wan'], /--wan is for a storm/],
     [['replay', 'a.json', 'b.json'], /one file, not "b.json"/],
   ])('%j', (words, complaint) => {
     const read = readCommandLine(words);

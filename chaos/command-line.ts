@@ -4,8 +4,8 @@
  *     npm run chaos -- list
  *     npm run chaos -- NAME … --seed 7 --json --report FILE.html --record FILE.json
  *     npm run chaos -- quick | all
- *     npm run chaos -- storm --minutes 30 --seed 7
  *     npm run chaos -- replay SCHEDULE.json
+ *     npm run chaos -- storm --minutes 30 --seed 7 --keep FOLDER
  */
 import { parseArgs } from 'node:util';
 import type { Scenario } from './scenario.ts';
@@ -19,13 +19,28 @@ export type Asked = {
   /** Undefined: drawn. */
   seed: number | undefined;
   json: boolean;
-  /** Of a storm. */
-  minutes?: number;
   report?: string;
   record?: string;
   /** A world that runs already; undefined: start one. */
   root?: string;
+  storm?: StormAsked;
 };
+
+export type StormAsked = {
+  minutes: number;
+  /** Real distances between the regions. */
+  wan: boolean;
+  /** Where schedules and reports are kept; undefined: a new folder. */
+  keep?: string;
+  shrinking: { minutes: number; ofTries: { tries: number; atLeast: number } };
+};
+
+const STORM_MINUTES = 30;
+const SHRINK_MINUTES = 20;
+const MINUTES_MAX = 7 * 24 * 60;
+/** One round at least. */
+const LEAST_MINUTES = 0.1;
+const FAILS = '1/2';
 
 const SEED_MAX = 2 ** 32 - 1;
 
@@ -33,8 +48,9 @@ const USAGE = [
   'usage: npm run chaos -- list',
   '       npm run chaos -- <scenario …|quick|all> [--seed <number>] [--root <folder of a running world>]',
   '                        [--json] [--report <file.html>] [--record <file.json>]',
-  '       npm run chaos -- storm --minutes <number> [--seed <number>] [--root …] [--json]',
   '       npm run chaos -- replay <file> [same options]',
+  '       npm run chaos -- storm [--minutes <number>] [--wan] [--keep <folder>] [--shrink-minutes <number>]',
+  '                        [--fails <at least>/<of tries>] [same options but --record]',
 ];
 
 export function readCommandLine(words: readonly string[]): Asked | { complaints: string[] } {
@@ -43,7 +59,7 @@ export function readCommandLine(words: readonly string[]): Asked | { complaints:
   const { values, positionals } = read;
   const [first, ...rest] = positionals;
   const complaints: string[] = [];
-  const { seed, json = false, report, record, root, minutes } = values;
+  const { seed, json = false, report, record, root } = values;
   if (seed !== undefined && (!/^\d+$/.test(seed) || Number(seed) > SEED_MAX)) {
     complaints.push(`--seed "${seed}" is not a whole number below 2^32`);
   }
@@ -56,6 +72,7 @@ export function readCommandLine(words: readonly string[]): Asked | { complaints:
   };
   if (first === undefined) complaints.push('which scenario? "list" says which there are');
   if (first === 'list' && rest.length > 0) complaints.push(`list takes no "${rest[0]}"`);
+  const storm = stormAsked(values, first === 'storm', complaints);
   if (first === 'replay') {
     const [file, more] = rest;
     if (file === undefined) complaints.push('replay needs the file of a schedule');
@@ -63,19 +80,11 @@ export function readCommandLine(words: readonly string[]): Asked | { complaints:
     if (complaints.length > 0) return { complaints: [...complaints, ...USAGE] };
     return { kind: 'replay', scenarios: [], ...(file !== undefined && { file }), ...common };
   }
-  if (minutes !== undefined && first !== 'storm') complaints.push('--minutes is for a storm');
   if (first === 'storm') {
-    if (rest.length > 0) complaints.push(`a storm takes no "${rest[0]}"`);
-    if (!/^[1-9]\d{0,3}$/.test(minutes ?? '')) {
-      complaints.push(
-        `--minutes "${minutes ?? ''}" is not a whole number of minutes from 1 to 9999`,
-      );
-    }
-    if (report !== undefined || record !== undefined) {
-      complaints.push('--report and --record are for one scenario');
-    }
+    if (rest.length > 0) complaints.push(`storm takes no "${rest[0]}"`);
+    if (record !== undefined) complaints.push('--record is for one run; a storm has --keep');
     if (complaints.length > 0) return { complaints: [...complaints, ...USAGE] };
-    return { kind: 'storm', scenarios: [], minutes: Number(minutes), ...common };
+    return { kind: 'storm', scenarios: [], storm, ...common };
   }
   const scenarios =
     first === 'list' ? SCENARIOS : positionals.flatMap((name) => named(name, complaints));
@@ -96,6 +105,45 @@ function named(name: string, complaints: string[]): readonly Scenario[] {
   return found;
 }
 
+type StormValues = {
+  minutes?: string | undefined;
+  wan?: boolean | undefined;
+  keep?: string | undefined;
+  'shrink-minutes'?: string | undefined;
+  fails?: string | undefined;
+};
+
+function stormAsked(values: StormValues, isStorm: boolean, complaints: string[]): StormAsked {
+  const names = ['minutes', 'wan', 'keep', 'shrink-minutes', 'fails'] as const;
+  for (const name of isStorm ? [] : names) {
+    if (values[name] !== undefined) complaints.push(`--${name} is for a storm`);
+  }
+  const minutesOf = (name: 'minutes' | 'shrink-minutes', usual: number, least: number) => {
+    const text = values[name];
+    if (text === undefined) return usual;
+    const is = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
+    if (is >= least && is <= MINUTES_MAX) return is;
+    complaints.push(
+      `--${name} "${text}" is not a number of minutes from ${least} to ${MINUTES_MAX}`,
+    );
+    return usual;
+  };
+  const { wan = false, keep, fails = FAILS } = values;
+  const [, atLeast = 1, tries = 1] = (/^([1-9]\d?)\/([1-9]\d?)$/.exec(fails) ?? []).map(Number);
+  if (!/^[1-9]\d?\/[1-9]\d?$/.test(fails) || atLeast > tries) {
+    complaints.push(`--fails "${fails}" does not say in how many of how many tries, as in 2/3`);
+  }
+  return {
+    minutes: minutesOf('minutes', STORM_MINUTES, LEAST_MINUTES),
+    wan,
+    ...(keep !== undefined && { keep }),
+    shrinking: {
+      minutes: minutesOf('shrink-minutes', SHRINK_MINUTES, 0),
+      ofTries: { tries, atLeast },
+    },
+  };
+}
+
 function parsed(words: readonly string[]) {
   try {
     return parseArgs({
@@ -108,6 +156,10 @@ function parsed(words: readonly string[]) {
         record: { type: 'string' },
         root: { type: 'string' },
         minutes: { type: 'string' },
+        wan: { type: 'boolean' },
+        keep: { type: 'string' },
+        'shrink-minutes': { type: 'string' },
+        fails: { type: 'string' },
       },
     });
   } catch (error) {

@@ -5,24 +5,24 @@
  * could not be made.
  */
 import { randomInt } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, relative, resolve } from 'node:path';
 import { performance } from 'node:perf_hooks';
-import { type Asked, readCommandLine } from './command-line.ts';
+import { type Asked, readCommandLine, type StormAsked } from './command-line.ts';
 import { judgeAll } from './judges/all.ts';
-import { stormRounds } from './nemesis/draw-storm.ts';
 import { reportHtml } from './report/html-report.ts';
+import { indexHtml, type RunSummary, summaryOf } from './report/index-page.ts';
 import { run } from './run.ts';
 import type { RunRecord } from './run-record.ts';
 import type { Scenario } from './scenario.ts';
 import { readScheduleFile, replayed, scheduleOf } from './schedule.ts';
+import { type Outcome, storm, stormText } from './storm/storm.ts';
 import { resultOf, summary } from './summary.ts';
 import { ChaosError } from './world.ts';
 import { Worlds } from './worlds.ts';
 
 const APP = resolve(import.meta.dirname, '..', 'examples', 'witness', 'app.ts');
-/** Of the witness. */
-const REGIONS = ['us', 'eu', 'asia'];
 const SEED_MAX = 2 ** 31;
 const STATUS = { holds: 0, broken: 1, wrong: 2, void: 3, inconclusive: 3 } as const;
 
@@ -67,7 +67,6 @@ async function main(asked: Asked): Promise<number> {
     seed ??= file.seed;
   }
   seed ??= randomInt(SEED_MAX);
-  if (asked.kind === 'storm') scenarios = stormRounds(seed, asked.minutes ?? 1, REGIONS);
   let status: number = STATUS.holds;
   const worlds = new Worlds({
     app: APP,
@@ -77,6 +76,9 @@ async function main(asked: Asked): Promise<number> {
     signal: ending.signal,
   });
   try {
+    if (asked.storm !== undefined && asked.kind === 'storm') {
+      status = STATUS[await weather(asked, asked.storm, seed, { worlds, say })];
+    }
     for (const scenario of scenarios) {
       if (ending.signal.aborted) break;
       status = worse(status, STATUS[await one(scenario, seed, { asked, worlds, say })]);
@@ -95,11 +97,32 @@ async function one(
   const again = asked.kind === 'replay' ? `replay ${asked.file}` : scenario.name;
   const command = `npm run chaos -- ${again} --seed ${seed}`;
   say(`\n${scenario.name}: ${scenario.claim}\n  ${command}`);
-  let record: RunRecord;
+  const outcome = await played(scenario, seed, command, { worlds, say });
+  if (outcome.kind === 'not-played') {
+    say(`  ${outcome.why}`);
+    console.log(
+      JSON.stringify({ scenario: scenario.name, verdict: 'void', bit: false, why: outcome.why }),
+    );
+    return 'void';
+  }
+  const { record } = outcome;
+  if (asked.report !== undefined) writeFileSync(asked.report, reportHtml(record));
+  if (asked.record !== undefined) writeFileSync(asked.record, `${JSON.stringify(record)}\n`);
+  for (const line of summary(record)) say(`  ${line}`);
+  if (asked.json) console.log(JSON.stringify(resultOf(record)));
+  return record.verdict;
+}
+
+async function played(
+  scenario: Scenario,
+  seed: number,
+  command: string,
+  { worlds, say }: { worlds: Worlds; say: (line: string) => void },
+): Promise<Outcome> {
   try {
     const world = await worlds.for(scenario);
     const beganAtMs = performance.now();
-    record = await run({
+    const record = await run({
       scenario,
       schedule: scheduleOf(scenario, seed),
       seed,
@@ -115,30 +138,56 @@ async function one(
       },
       signal: ending.signal,
     });
+    // What broke a promise may be broken for whoever comes next.
+    if (record.verdict === 'broken') await worlds.stop();
+    return { kind: 'played', record };
   } catch (error) {
     await worlds.stop();
     if (!(error instanceof ChaosError)) throw error;
-    say(`  ${error.message}`);
-    console.log(
-      JSON.stringify({ scenario: scenario.name, verdict: 'void', bit: false, why: error.message }),
-    );
-    return 'void';
+    return { kind: 'not-played', why: error.message };
   }
-  if (asked.kind === 'storm' && record.verdict !== 'holds') {
-    const file = `${scenario.name}.json`;
-    const { seconds, wan = false } = scenario;
-    const schedule = scheduleOf(scenario, seed);
-    const written = { format: 1, mix: 'everything', seconds, wan, seed, schedule };
-    writeFileSync(file, `${JSON.stringify(written, null, 2)}\n`);
-    say(`  play it again: npm run chaos -- replay ${file}`);
-  }
-  if (asked.report !== undefined) writeFileSync(asked.report, reportHtml(record));
-  if (asked.record !== undefined) writeFileSync(asked.record, `${JSON.stringify(record)}\n`);
-  for (const line of summary(record)) say(`  ${line}`);
-  if (asked.json) console.log(JSON.stringify(resultOf(record)));
-  // What broke a promise may be broken for whoever comes next.
-  if (record.verdict === 'broken') await worlds.stop();
-  return record.verdict;
+}
+
+async function weather(
+  asked: Asked,
+  { minutes, wan, shrinking, keep: kept }: StormAsked,
+  seed: number,
+  { worlds, say }: { worlds: Worlds; say: (line: string) => void },
+): Promise<RunRecord['verdict']> {
+  const folder = kept ?? mkdtempSync(join(tmpdir(), 'domicile-storm-'));
+  mkdirSync(folder, { recursive: true });
+  say(`storm: ${minutes} minutes, seed ${seed}; schedules and reports are kept in ${folder}`);
+  const keep = (name: string, text: string) => {
+    const path = join(folder, name);
+    writeFileSync(path, text);
+    return path;
+  };
+  const runs: RunSummary[] = [];
+  const { regions } = await worlds.for({ wan });
+  const result = await storm({
+    seed,
+    minutes,
+    regions,
+    wan,
+    shrinking,
+    play: (file, { name, command }) =>
+      played({ ...replayed(file), name }, file.seed, command, { worlds, say }),
+    keep,
+    keepRecord: (name, record) => {
+      const report = keep(`${name}.html`, reportHtml(record));
+      if (record.verdict !== 'holds') keep(`${name}-record.json`, `${JSON.stringify(record)}\n`);
+      if (asked.report === undefined) return;
+      // After each round, so that a storm that somebody ends has its page too.
+      runs.push(summaryOf(record, relative(dirname(asked.report), report)));
+      writeFileSync(asked.report, indexHtml(runs));
+    },
+    now: () => performance.now(),
+    say,
+    signal: ending.signal,
+  });
+  if (asked.json) console.log(JSON.stringify(result));
+  else say(`\n${stormText(result).join('\n')}`);
+  return result.verdict;
 }
 
 function worse(a: number, b: number): number {

@@ -204,7 +204,11 @@ function bitten(scenario: Scenario, seen: Seen, { spans, failures }: Played): Ru
     ...idle.map(({ says }) => `nothing shows that it was done: ${says}`),
     ...(felt.length === 0 ? ['nothing shows that the system felt it'] : []),
   ];
-  const isBit = missing.length === 0 && spans.length > 0;
+  const isDone =
+    scenario.partly === true
+      ? idle.length < spans.length
+      : missing.length === 0 && spans.length > 0;
+  const isBit = isDone && felt.length > 0;
   return { bit: isBit, evidence: isBit ? felt : missing };
 }
 

@@ -36,6 +36,8 @@ export type Scenario = {
   schedule: (draw: Draw) => Schedule;
   /** What shows that the system felt it, each in a sentence. Without any, the run proves nothing. */
   bit: (seen: Seen) => readonly string[];
+  /** One fault that was done is enough: drawn ones may meet what another one has taken already. */
+  partly?: boolean;
   /** Seconds from the last fault's end until everybody is served again. */
   servedAgainWithinSeconds?: number;
 };

@@ -96,6 +96,9 @@ export function readScheduleFile(text: string): ScheduleFile | { complaint: stri
   return { ...read.data, schedule };
 }
 
+/** Several regions may have to find their roles anew at the same time. */
+const SERVED_AGAIN_SECONDS = 20;
+
 /** A file as a scenario of its own. */
 export function replayed({ mix, seconds, wan, schedule }: ScheduleFile): Scenario {
   return {
@@ -106,5 +109,7 @@ export function replayed({ mix, seconds, wan, schedule }: ScheduleFile): Scenari
     wan,
     schedule: () => schedule,
     bit: (seen) => hampered(seen),
+    partly: true,
+    servedAgainWithinSeconds: SERVED_AGAIN_SECONDS,
   };
 }

@@ -23,7 +23,7 @@ export class Worlds {
     this.#options = options;
   }
 
-  async for({ wan = false }: Scenario): Promise<ChaosWorld> {
+  async for({ wan = false }: Pick<Scenario, 'wan'>): Promise<ChaosWorld> {
     if (this.#world !== undefined && this.#world.wan !== wan) await this.stop();
     if (this.#world === undefined) {
       const { root, environment } = this.#options;

@@ -38,7 +38,10 @@ export type Clients = {
   operations(): readonly Operation[];
   /** Ends all, and waits for what is under way. */
   stop(): Promise<History['operations']>;
-  /** Reads all users with `strong` at their homes, after `stop`; tries until `withinMs` are over. */
+  /**
+   * Reads all users with `strong` at their homes, after `stop`; tries until `withinMs` are over. Those
+   * whose creation was refused, too: that nothing of them is there is to be seen.
+   */
   settle(options?: { withinMs?: number }): Promise<readonly Settled[]>;
   /** Users who were created, or may have been. */
   subjects(): readonly Subject[];
@@ -73,11 +76,13 @@ export async function startClients(options: StartClientsOptions): Promise<Client
   const edges = edgesOf(options.edges);
   const operations: Operation[] = [];
   const created = new Map<string, Subject>();
+  const named = new Map<string, Subject>();
   const ending = new AbortController();
   const draw = { client: counter(), operation: counter(), session: counter() };
 
   const note = (operation: Operation, subject: Subject) => {
     operations.push(operation);
+    named.set(subject.id, subject);
     const { action, outcome } = operation;
     if (action.kind === 'create' && outcome.kind !== 'fail') created.set(subject.id, subject);
   };
@@ -150,7 +155,7 @@ export async function startClients(options: StartClientsOptions): Promise<Client
       return ended();
     },
     settle: (within = {}) =>
-      settle([...created.values()], {
+      settle([...named.values()], {
         edges: options.edges,
         now,
         answerMsMax,
