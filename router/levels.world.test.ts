@@ -1,5 +1,6 @@
 /** What the four levels show, at home and abroad, while a replica stands still or is frozen. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { verbatim } from '../regions/postgres.ts';
 import {
   type Answer,
   Client,
@@ -246,4 +247,41 @@ describe('a copy abroad', () => {
       expect(decided(third)).toMatch(/^forward;to=us;passed-over="asia-[ab]:seen_elsewhere"/);
     });
   });
+});
+
+test('a primary that is slow to say what its standby has is asked for the proof instead', async () => {
+  const { id, path } = await personOf('eu');
+  const [row] = await domicile.sql(
+    'eu-a',
+    (sql) =>
+      sql`select pg_get_functiondef('domicile.released_up_to(text[])'::regprocedure) as text`,
+  );
+  const usual = String(row?.text);
+  // Longer than it is waited for, and far less than a read may take.
+  const slow = usual.replace(/\bbegin\n/i, 'begin\n  perform pg_sleep(0.4);\n');
+  expect(slow).not.toBe(usual);
+  await domicile.sql('eu-a', (sql) => sql(verbatim(slow)));
+  try {
+    const shownBy: string[] = [];
+    let slowly = 0;
+    for (let round = 0; round < 12; round++) {
+      await rename('eu', id, `renamed ${round}`);
+      // Shown by the replica: nobody has told the edge that this is acknowledged.
+      const shown = await new Client(domicile).call('eu', 'GET', path);
+      const strong = await domicile.call('eu', 'GET', path, {
+        headers: {
+          ...at('strong').headers,
+          'domicile-session': String(shown.headers['domicile-session']),
+        },
+      });
+      expect([shown.status, strong.status]).toEqual([200, 200]);
+      expect(strong.json.displayName).toBe(`renamed ${round}`);
+      shownBy.push(decided(shown));
+      if (strong.ms >= 100) slowly++;
+    }
+    expect(shownBy).toContain('serve;node=eu-b;rung=replica');
+    expect(slowly).toBeGreaterThan(0);
+  } finally {
+    await domicile.sql('eu-a', (sql) => sql(verbatim(usual)));
+  }
 });

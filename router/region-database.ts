@@ -475,7 +475,7 @@ export class RegionDatabase {
   async #showsAll(visit: Visit, { node }: Sighting, floor: Floor): Promise<boolean> {
     const { now, sightings } = this.#options;
     const slots = this.#nodes.map(slotName);
-    const released = await this.on(
+    const asked = this.on(
       node,
       'router',
       async (sql, incarnation) => {
@@ -487,6 +487,11 @@ export class RegionDatabase {
       },
       Math.min(CHECK_MS_MAX, visit.deadlineMs - now()),
     );
+    // It saves a barrier and decides nothing: a primary that is slow to say is asked for the proof.
+    const released = await asked.catch((error: unknown) => {
+      if (error instanceof DatabaseError && isUnanswered(error.failure)) return undefined;
+      throw error;
+    });
     return released !== undefined && floor.every(({ lsn }) => lsn <= released);
   }
 
@@ -1239,6 +1244,11 @@ function isDenied(error: unknown): boolean {
     error.failure.kind === 'rejected' &&
     WITHDRAWN_CODES.has(error.failure.sqlstate)
   );
+}
+
+/** There was no time or no place for it; the node may be well. */
+function isUnanswered({ kind }: DatabaseFailure): boolean {
+  return kind === 'deadline' || kind === 'acquire-timeout' || kind === 'pool-full';
 }
 
 function isUnreachable(failure: DatabaseFailure): boolean {
