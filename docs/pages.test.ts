@@ -154,6 +154,8 @@ describe('the README', () => {
       );
       expect(npm.size).toBeGreaterThan(8);
       const measured = measurements();
+      const chaos = scenarios();
+      const groups = groupsOfMutants();
       for (const command of npm) {
         const [, name = '', rest = ''] = /^npm (?:run )?([a-z]+)(?: -- (.+))?$/.exec(command) ?? [];
         expect(Object.keys(scripts), command).toContain(name);
@@ -166,6 +168,24 @@ describe('the README', () => {
           // It has no help; a wrong word makes it say what there is, without measuring anything.
           expect(measured, command).toEqual(expect.arrayContaining(words));
           expect(rest.replaceAll(/--json|[a-z]+| /g, ''), command).toBe('');
+          continue;
+        }
+        if (name === 'chaos') {
+          const [what = '', ...more] = rest.split(' ');
+          expect(chaos.words, command).toContain(what);
+          for (const [option] of rest.matchAll(/--[a-z-]+/g)) {
+            expect(chaos.usage, command).toContain(option);
+          }
+          const isFile = (word: string) => /\.(json|html)$/.test(word);
+          const values = more.filter((word) => !word.startsWith('--') && !isFile(word));
+          expect(
+            values.filter((word) => !/^(\d+|\.domicile)$/.test(word)),
+            command,
+          ).toEqual([]);
+          continue;
+        }
+        if (name === 'mutants') {
+          expect(groups, command).toContain(rest);
           continue;
         }
         const text = helpOf(name === 'start' ? ['up'] : words);
@@ -188,4 +208,22 @@ function measurements(): string[] {
     encoding: 'utf8',
   });
   return /there are (.+)$/m.exec(stderr)?.[1]?.split(', ') ?? [];
+}
+
+/** What `npm run chaos` knows: the names of its list, and how it is used. */
+function scenarios(): { words: readonly string[]; usage: string } {
+  const run = (...args: string[]) =>
+    spawnSync(process.execPath, ['chaos/main.ts', ...args], { cwd: CHECKOUT, encoding: 'utf8' });
+  const names = run('list').stdout.match(/^[a-z-]+/gm) ?? [];
+  expect(names.length).toBeGreaterThan(20);
+  return { words: [...names, 'list', 'quick', 'all', 'replay', 'storm'], usage: run().stderr };
+}
+
+/** What `npm run mutants` says there is, when it is asked for something else. */
+function groupsOfMutants(): string[] {
+  const { stderr } = spawnSync(process.execPath, ['chaos/mutants/main.ts', 'nothing'], {
+    cwd: CHECKOUT,
+    encoding: 'utf8',
+  });
+  return /neither a group \(([^)]+)\)/.exec(stderr)?.[1]?.split(', ') ?? [];
 }
