@@ -8,6 +8,8 @@ import { parse } from 'yaml';
 import type { Region } from '../regions/catalogue.ts';
 import { readCatalogue } from '../regions/read-catalogue.ts';
 import { readConfig } from '../router/config.ts';
+import { readDockerfile, sentToBuilder } from './build-image.ts';
+import { DASHBOARDS, dashboardFile } from './dashboards.ts';
 import { judgeCompose } from './judge-compose.ts';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
@@ -149,23 +151,30 @@ describe('Prometheus', () => {
     );
   });
 
-  test('is asked only for metrics that an edge tells', () => {
-    const told = new Set(
-      [...read('../docs/telemetry.md').matchAll(/^\| `[^`]+` \| `([a-z_]+)` \|/gm)].map(
-        ([, name]) => name,
-      ),
-    );
-    expect(told.size).toBeGreaterThan(40);
-    for (const { alert, expr } of rules) {
+  const told = new Set(
+    [...read('../docs/telemetry.md').matchAll(/^\| `[^`]+` \| `([a-z_]+)` \|/gm)].map(
+      ([, name]) => name,
+    ),
+  );
+  const queries = DASHBOARDS.flatMap(({ title, panels }) =>
+    panels.flatMap((panel) =>
+      panel.queries.map(({ expr }) => [`${title}: ${panel.title}`, expr] as const),
+    ),
+  );
+  test.each([...rules.map(({ alert, expr }) => [alert, expr] as const), ...queries])(
+    'is asked only for metrics that an edge tells: %s',
+    (name, expr) => {
       // Without the names of labels.
       const expression = expr.replaceAll(/\b(by|on|group_left)\s*\([^)]*\)|\{[^}]*\}/g, '');
-      const asked = [...expression.matchAll(/\b(?:domicile|http|db)_[a-z_]+/g)].map(([name]) =>
-        name.replace(/_bucket$/, ''),
-      );
-      if (alert !== 'EdgeAway') expect(asked.length, alert).toBeGreaterThan(0);
-      for (const name of asked) expect(told, `${alert}: ${name}`).toContain(name);
-    }
-  });
+      const asked = [
+        ...expression.matchAll(
+          /\b(?:domicile|http|db|up)\b[a-z_]*|\b(?:domicile|http|db)_[a-z_]+/g,
+        ),
+      ].map(([metric]) => metric.replace(/_bucket$/, ''));
+      expect(asked.length, name).toBeGreaterThan(0);
+      for (const metric of asked) expect([...told, 'up']).toContain(metric);
+    },
+  );
 
   const promtool = spawnSync('promtool', ['--version']).status === 0;
   test('has rules that fire when they should and not before', ({ skip }) => {
@@ -176,5 +185,64 @@ describe('Prometheus', () => {
     expect(execFileSync('promtool', ['test', 'rules', 'rules-test.yml'], folder)).toContain(
       'SUCCESS',
     );
+  });
+});
+
+describe('Grafana', () => {
+  test.each(DASHBOARDS)('shows $title as the code has it', (dashboard) => {
+    const committed = JSON.parse(read(`grafana/dashboards/${dashboard.uid}.json`));
+    expect(committed).toEqual(JSON.parse(dashboardFile(dashboard)));
+  });
+
+  test('finds its dashboards and the sources that they ask', () => {
+    const { services } = yaml('compose.yaml');
+    const [provider] = yaml('grafana/provisioning/dashboards/domicile.yaml').providers;
+    expect(services.grafana.volumes).toContain(`./grafana/dashboards:${provider.options.path}:ro`);
+    const home = services.grafana.environment.GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH;
+    expect(home).toBe(`${provider.options.path}/${DASHBOARDS[0]?.uid}.json`);
+    type Source = { uid: string; url: string };
+    const { datasources } = yaml('grafana/provisioning/datasources/prometheus.yaml');
+    const hosts = Object.fromEntries(
+      (datasources as Source[]).map(({ uid, url }) => [uid, new URL(url).host]),
+    );
+    expect(hosts).toEqual({ prometheus: 'toxiproxy:9090', jaeger: 'jaeger:16686' });
+    for (const { uid } of DASHBOARDS) {
+      const asked = JSON.parse(read(`grafana/dashboards/${uid}.json`)).panels.map(
+        ({ datasource }: { datasource: { uid: string } }) => datasource.uid,
+      );
+      expect(new Set(asked)).toEqual(new Set(['prometheus']));
+    }
+  });
+});
+
+describe('the Dockerfile', () => {
+  test('has versions, a user that is not root, and only steps that can be tried', () => {
+    expect(readDockerfile(read('Dockerfile')).complaints).toEqual([]);
+    const wrong = 'FROM node:latest\nADD http://example.org /x\n';
+    expect(readDockerfile(wrong).complaints).toEqual([
+      'Dockerfile:2  "ADD http://example.org /x" is no step known here',
+      'Dockerfile  runs as root',
+      'Dockerfile:1  "node:latest" has no full version',
+    ]);
+  });
+
+  test('is sent what it copies, and neither tests nor secrets', () => {
+    const paths = [
+      '.env',
+      'package.json',
+      'router/main.ts',
+      'router/main.test.ts',
+      'router/audit/page.ts',
+      'router/app-for-tests.ts',
+      'examples/storefront/.domicile/secrets.json',
+      'compose/compose.yaml',
+      'compose/regions.yaml',
+    ];
+    expect(sentToBuilder(paths, read('Dockerfile.dockerignore'))).toEqual([
+      'package.json',
+      'router/main.ts',
+      'router/audit/page.ts',
+      'compose/regions.yaml',
+    ]);
   });
 });
