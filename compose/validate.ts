@@ -288,12 +288,15 @@ async function traffic({ edges }: Running, ending: AbortSignal): Promise<void> {
 async function audit({ folder, workdir, user }: Image, scratch: string): Promise<void> {
   const node = join(folder, 'usr/local/bin/node');
   const log = join(scratch, 'audit.log');
-  const child = start([node, 'router/main.ts', 'audit', '--root', join(folder, 'world')], {
-    cwd: join(folder, workdir),
-    env: { PATH: '/usr/bin:/bin' },
-    log,
-    user: process.geteuid?.() === 0 ? user : undefined,
-  });
+  const child = start(
+    [node, 'router/main.ts', 'audit', '--without', 'wires', '--root', join(folder, 'world')],
+    {
+      cwd: join(folder, workdir),
+      env: { PATH: '/usr/bin:/bin' },
+      log,
+      user: process.geteuid?.() === 0 ? user : undefined,
+    },
+  );
   endings.push(() => child.kill('SIGTERM'));
   const status = await child.ended(AUDIT_MS_MAX);
   if (status === 1) throw new Broken(`the audit has findings\n${tail(log)}`);
@@ -467,9 +470,13 @@ async function validate(scratch: string): Promise<void> {
 
 const scratch = mkdtempSync(join(tmpdir(), 'domicile-compose-'));
 chmodSync(scratch, 0o755);
-process.on('SIGINT', () => process.exit(130));
+const interrupted = new Promise<never>((_, reject) => {
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => reject(new Broken(`ended by ${signal}`)));
+  }
+});
 try {
-  await validate(scratch);
+  await Promise.race([validate(scratch), interrupted]);
   say(`\nEverything that was tried holds; ${skipped} things were skipped.`);
 } catch (error) {
   if (!(error instanceof Broken)) throw error;
