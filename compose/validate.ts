@@ -38,6 +38,8 @@ const HERE = dirname(fileURLToPath(import.meta.url));
 const CHECKOUT = dirname(HERE);
 /** Nine servers are made and filled, on a machine that may be busy. */
 const WORLD_READY_MS_MAX = 480_000;
+/** What `restart: unless-stopped` does without end. */
+const RESTARTS_MAX = 2;
 const WORLD_STOP_MS_MAX = 120_000;
 const PANELS_MS_MAX = 180_000;
 const AUDIT_MS_MAX = 300_000;
@@ -162,7 +164,9 @@ async function world(built: Image, file: ComposeFile, scratch: string): Promise<
   const log = join(scratch, 'world.log');
   const asUser = process.geteuid?.() === 0 ? built.user : undefined;
   if (asUser === undefined) skip('the image’s user', 'only root can become another one');
-  const child = start(asked, { cwd: join(folder, workdir), env: settings, log, user: asUser });
+  const begin = () =>
+    start(asked, { cwd: join(folder, workdir), env: settings, log, user: asUser });
+  let child = begin();
   const stop = async () => {
     child.kill('SIGTERM');
     const status = await child.ended(WORLD_STOP_MS_MAX);
@@ -170,14 +174,25 @@ async function world(built: Image, file: ComposeFile, scratch: string): Promise<
     await collected.stop();
     if (status !== 0) throw new Broken(`the entrypoint ended with ${status}\n${tail(log)}`);
   };
-  endings.push(
-    () => child.kill('SIGTERM'),
-    async () => void (await child.ended(WORLD_STOP_MS_MAX)),
-  );
-  await until(WORLD_READY_MS_MAX, `the world is not ready\n${tail(log)}`, () => {
-    if (child.hasEnded()) throw new Broken(`the entrypoint ended\n${tail(log)}`);
-    return readFileSync(log, 'utf8').includes('Ctrl-C ends everything');
+  endings.push(async () => {
+    child.kill('SIGTERM');
+    await child.ended(WORLD_STOP_MS_MAX);
   });
+  let restarts = 0;
+  await until(
+    WORLD_READY_MS_MAX,
+    () => `the world is not ready\n${tail(log)}`,
+    () => {
+      if (child.hasEnded()) {
+        // As the engine would: a busy machine may be too slow for a first connection.
+        if (restarts === RESTARTS_MAX) throw new Broken(`the entrypoint ended\n${tail(log)}`);
+        restarts += 1;
+        say(`         the entrypoint ended and is started again\n${tail(log)}`);
+        child = begin();
+      }
+      return readFileSync(log, 'utf8').includes('Ctrl-C ends everything');
+    },
+  );
   const edges = [...moved.regions.values()].map(({ id, edges: [edge] }) => ({
     region: id,
     url: edge?.url ?? '',
@@ -486,3 +501,5 @@ try {
   for (const end of endings.reverse()) await end();
   rmSync(scratch, { recursive: true, force: true });
 }
+// Whatever an interruption left waiting would go on to start what has just been ended.
+process.exit();
