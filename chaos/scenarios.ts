@@ -20,27 +20,33 @@ import { POLICY_UNDER_LOAD } from './scenarios/policy-under-load.ts';
 import { PRIMARY_FROZEN } from './scenarios/primary-frozen.ts';
 import { PRIMARY_ISOLATED } from './scenarios/primary-isolated.ts';
 import { PRIMARY_KILLED } from './scenarios/primary-killed.ts';
+import { PRIMARY_KILLED_UNHEARD } from './scenarios/primary-killed-unheard.ts';
 import { PRIMARY_RESTARTED_WHILE_ISOLATED } from './scenarios/primary-restarted-while-isolated.ts';
 import { REGION_DARK } from './scenarios/region-dark.ts';
 import { REGION_UNREACHABLE } from './scenarios/region-unreachable.ts';
 import { REPLICA_DISCONNECTED } from './scenarios/replica-disconnected.ts';
 import { REPLICA_LAGS } from './scenarios/replica-lags.ts';
 import { REPLICA_PAUSES_REPLAY } from './scenarios/replica-pauses-replay.ts';
+import { REPLICA_STANDS_STILL } from './scenarios/replica-stands-still.ts';
 import { RESET_IN_COMMIT } from './scenarios/reset-in-commit.ts';
+import { RESET_IN_HOP } from './scenarios/reset-in-hop.ts';
 import { SLOW_PRIMARY } from './scenarios/slow-primary.ts';
 import { SWITCHOVER_UNDER_LOAD } from './scenarios/switchover-under-load.ts';
 
 export const SCENARIOS: readonly Scenario[] = [
   PARTITION_US_EU,
   PRIMARY_KILLED,
+  PRIMARY_KILLED_UNHEARD,
   PRIMARY_FROZEN,
   PRIMARY_ISOLATED,
   PRIMARY_RESTARTED_WHILE_ISOLATED,
   REPLICA_LAGS,
   REPLICA_PAUSES_REPLAY,
+  REPLICA_STANDS_STILL,
   REPLICA_DISCONNECTED,
   HALF_OPEN_LINKS,
   RESET_IN_COMMIT,
+  RESET_IN_HOP,
   CUT_INSIDE_COMMIT_REPLY,
   ASYMMETRIC_LOSS,
   FLAPPING_LINK,

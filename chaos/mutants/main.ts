@@ -2,40 +2,52 @@
  * `npm run mutants`: are the seeded mistakes still noticed?
  *
  * First everything that should notice them is run on the tree as it is: what fails there notices
- * nothing. Then each mistake is made in a copy, two at a time.
+ * nothing. Then each mistake is made in a copy, two at a time. Those of the group `chaos` take the
+ * better part of an hour, one at a time, and are made only when they are asked for.
  */
 import { execFileSync } from 'node:child_process';
 import { chmodSync, copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { SCENARIOS } from '../scenarios.ts';
 import { type Killer, killerName, type Mutant, run, tryMutant, type Verdict } from './mutant.ts';
 import { PRIMARY_REPLACED } from './primary-replaced.ts';
+import { SEEN_FROM_OUTSIDE } from './seen-from-outside.ts';
 import { SESSION_CORE } from './session-core.ts';
 
 const GROUPS: Readonly<Record<string, readonly Mutant[]>> = {
   'session-core': SESSION_CORE,
   'primary-replaced': PRIMARY_REPLACED,
+  chaos: SEEN_FROM_OUTSIDE,
 };
+const WITHOUT_ASKING = [...SESSION_CORE, ...PRIMARY_REPLACED];
 const WORKERS = 2;
 const TREE = resolve(import.meta.dirname, '../..');
 
 const { values, positionals } = parseArgs({
-  options: { json: { type: 'boolean', default: false } },
+  options: {
+    json: { type: 'boolean', default: false },
+    // For who has seen already that all holds without a mistake.
+    'mistakes-only': { type: 'boolean', default: false },
+    'at-once': { type: 'string' },
+  },
   allowPositionals: true,
   strict: false,
 });
-const options = Object.keys(values).filter((name) => name !== 'json');
-if (options.length > 0) {
-  console.error(
-    `usage: npm run mutants -- [name or group ...] [--json]; there is no --${options[0]}`,
-  );
+const KNOWN = new Set(['json', 'mistakes-only', 'at-once']);
+const unknown = Object.keys(values).filter((name) => !KNOWN.has(name));
+const atOnce = values['at-once'];
+if (unknown.length > 0 || (atOnce !== undefined && !/^[1-9]$/.test(String(atOnce)))) {
+  const why = unknown.length > 0 ? `there is no --${unknown[0]}` : `--at-once is a digit`;
+  const usage = '[name or group ...] [--json] [--mistakes-only] [--at-once <number>]';
+  console.error(`usage: npm run mutants -- ${usage}; ${why}`);
   process.exit(2);
 }
 
 function chosen(): readonly Mutant[] {
   const all = Object.values(GROUPS).flat();
-  if (positionals.length === 0) return all;
+  if (positionals.length === 0) return WITHOUT_ASKING;
   return positionals.flatMap((name): readonly Mutant[] => {
     const found = GROUPS[name] ?? all.filter((mutant) => mutant.name === name);
     if (found.length > 0) return found;
@@ -85,8 +97,11 @@ async function inCopies<T>(
   );
 }
 
+const SECONDS = new Map(SCENARIOS.map(({ name, seconds }) => [name, seconds]));
+
 function length({ killer }: Mutant): number {
   if (killer.kind === 'simulation') return killer.steps;
+  if (killer.kind === 'scenario') return SECONDS.get(killer.scenario) ?? 0;
   return /\.(world|pg)\.test\.ts$/.test(killer.file) ? Number.MAX_SAFE_INTEGER : 0;
 }
 
@@ -95,34 +110,60 @@ function say(line: string): void {
 }
 
 function line({ name }: Mutant, verdict: Verdict): string {
-  const took = verdict.kind === 'void' ? '' : `${(verdict.ms / 1_000).toFixed(1).padStart(6)} s`;
-  const what =
-    verdict.kind === 'killed'
-      ? verdict.by
-      : verdict.kind === 'survived'
-        ? 'SURVIVED'
-        : `VOID: ${verdict.why}`;
-  return `${took.padEnd(8)}  ${name.padEnd(52)}  ${what}`;
+  return `${secondsOf(verdict).padEnd(8)}  ${name.padEnd(52)}  ${inWords(verdict, 'SURVIVED')}`;
+}
+
+function secondsOf(verdict: Verdict): string {
+  return verdict.kind === 'void' ? '' : `${(verdict.ms / 1_000).toFixed(1).padStart(6)} s`;
+}
+
+function inWords(verdict: Verdict, survived: string): string {
+  if (verdict.kind === 'killed') return verdict.by;
+  return verdict.kind === 'survived' ? survived : `VOID: ${verdict.why}`;
+}
+
+/** Who objects to which mistake, for people; in the format of documents. */
+function table(verdicts: ReadonlyMap<Mutant, Verdict>): string[] {
+  const rows = SEEN_FROM_OUTSIDE.flatMap((mutant) => {
+    const verdict = verdicts.get(mutant);
+    const { name, file, mistake, killer } = mutant;
+    if (verdict === undefined || killer.kind !== 'scenario') return [];
+    const words = inWords(verdict, 'nobody');
+    const by = `${killer.scenario} | ${killer.seed} | ${words} | ${secondsOf(verdict).trim()}`;
+    return [`| ${name} | ${file} | ${mistake} | ${by} |`];
+  });
+  if (rows.length === 0) return [];
+  return [
+    '| mutant | file | mistake | scenario | seed | who objects | took |',
+    '|---|---|---|---|---|---|---|',
+    ...rows,
+  ];
 }
 
 async function main(): Promise<number> {
   const mutants = chosen();
-  const roots = Array.from({ length: WORKERS }, copyOfTree);
+  // A running system has use for all of a machine.
+  const isSlow = mutants.some(({ killer }) => killer.kind === 'scenario');
+  const workers = atOnce === undefined ? (isSlow ? 1 : WORKERS) : Number(atOnce);
+  const roots = Array.from({ length: workers }, copyOfTree);
   const verdicts = new Map<Mutant, Verdict>();
   try {
     const killers = new Map<string, Killer>(
       mutants.map(({ killer }) => [killerName(killer), killer]),
     );
     const failing: string[] = [];
-    await inCopies([...killers], roots, async ([name, killer], root) => {
+    const untouched = values['mistakes-only'] ? [] : [...killers];
+    await inCopies(untouched, roots, async ([name, killer], root) => {
       const verdict = await run(killer, root);
+      if (killer.kind === 'scenario') say(`${name}: ${inWords(verdict, 'holds')}`);
       if (verdict.kind !== 'survived') failing.push(`${name}: ${JSON.stringify(verdict)}`);
     });
     if (failing.length > 0) {
       console.error(`mutants: without any mistake these fail already:\n${failing.join('\n')}`);
       return 1;
     }
-    say(`${killers.size} runs pass without a mistake; ${mutants.length} mistakes follow`);
+    if (untouched.length > 0) say(`${killers.size} runs pass without a mistake`);
+    say(`${mutants.length} mistakes follow`);
     // Servers take longest, so they do not come last.
     const longestFirst = mutants.toSorted((a, b) => length(b) - length(a));
     await inCopies(longestFirst, roots, async (mutant, root) => {
@@ -137,6 +178,7 @@ async function main(): Promise<number> {
   for (const [{ name, mistake, killer }] of survivors) {
     console.error(`not killed: ${name}: ${mistake} (${killerName(killer)})`);
   }
+  for (const row of table(verdicts)) say(row);
   const killed = verdicts.size - survivors.length;
   say(`${killed} of ${verdicts.size} killed`);
   if (values.json) {

@@ -1,13 +1,15 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { SCENARIOS } from '../scenarios.ts';
 import { type Mutant, mistaken } from './mutant.ts';
 import { PRIMARY_REPLACED } from './primary-replaced.ts';
+import { SEEN_FROM_OUTSIDE } from './seen-from-outside.ts';
 import { SESSION_CORE } from './session-core.ts';
 
 const TREE = join(import.meta.dirname, '../..');
 
-const ALL = [...SESSION_CORE, ...PRIMARY_REPLACED];
+const ALL = [...SESSION_CORE, ...PRIMARY_REPLACED, ...SEEN_FROM_OUTSIDE];
 
 describe('each mistake', () => {
   test.each(ALL)('can still be made: $name', (mutant) => {
@@ -18,6 +20,11 @@ describe('each mistake', () => {
   test('has a name of its own', () => {
     expect(new Set(ALL.map(({ name }) => name)).size).toBe(ALL.length);
   });
+});
+
+test.each(SEEN_FROM_OUTSIDE)('there is a scenario for: $name', ({ killer }) => {
+  const names = SCENARIOS.map(({ name }) => name);
+  expect(names).toContain(killer.kind === 'scenario' ? killer.scenario : undefined);
 });
 
 test.each([

@@ -2,7 +2,8 @@
  * Would anybody notice this mistake?
  *
  * A mutant is the source tree with one mistake in it, made in a copy. What should notice it is run
- * there: simulated worlds, or tests by name. A mistake that can no longer be made as it is written
+ * there: simulated worlds, tests by name, or a running system under chaos, which is judged from
+ * outside. A mistake that can no longer be made as it is written
  * down is an error, not a pass.
  */
 import { spawn } from 'node:child_process';
@@ -12,7 +13,9 @@ import { join } from 'node:path';
 export type Killer =
   | { kind: 'simulation'; steps: number; seed: number }
   /** `test` is a part of its name; without it the whole file. */
-  | { kind: 'test'; file: string; test?: string };
+  | { kind: 'test'; file: string; test?: string }
+  /** Of `npm run chaos`; with `judge` that one has to be among those who object. */
+  | { kind: 'scenario'; scenario: string; seed: number; judge?: string };
 
 export type Mutant = {
   name: string;
@@ -33,6 +36,10 @@ export type Verdict =
 
 /** Worlds that end in a loop, or servers that never start. */
 const RUN_MS_MAX = 300_000;
+/** Besides the scenario, a start of nine servers and a wait for what does not recover. */
+const SCENARIO_MS_MAX = 480_000;
+/** For whoever has servers to end. */
+const END_MS_MAX = 90_000;
 
 /** The file with the mistake in it. @throws Error when the place is not there exactly once. */
 export function mistaken(text: string, { name, file, find, replace }: Mutant): string {
@@ -60,6 +67,7 @@ export async function tryMutant(mutant: Mutant, root: string): Promise<Verdict> 
 
 export function killerName(killer: Killer): string {
   if (killer.kind === 'simulation') return `${killer.steps} steps from seed ${killer.seed}`;
+  if (killer.kind === 'scenario') return `${killer.scenario} from seed ${killer.seed}`;
   return killer.test === undefined ? killer.file : `${killer.file}, "${killer.test}"`;
 }
 
@@ -79,6 +87,33 @@ export async function run(killer: Killer, root: string): Promise<Verdict> {
       const broken = lines.flatMap((line) => line?.broken ?? []);
       const idle = lines.flatMap((line) => line?.idle ?? []);
       return { kind: 'killed', by: broken[0]?.promise ?? idle[0] ?? 'nothing', ms: took() };
+    }
+    case 'scenario': {
+      const { scenario, seed, judge } = killer;
+      const main = ['chaos/main.ts', scenario, `--seed=${seed}`, '--json'];
+      const ended = await ending(process.execPath, main, root, SCENARIO_MS_MAX);
+      if (ended.kind === 'late') return { kind: 'void', why: 'it does not end' };
+      const result = ended.output
+        .split('\n')
+        .map(readJson)
+        .findLast((one) => one?.verdict);
+      switch (result?.verdict) {
+        case 'holds':
+          return { kind: 'survived', ms: took() };
+        case 'broken': {
+          const judges = [...new Set(objections(result.violations).map((one) => one.judge))];
+          const by = judges.join(', ');
+          return judge === undefined || judges.includes(judge)
+            ? { kind: 'killed', by, ms: took() }
+            : { kind: 'void', why: `broken, says ${by}, and not ${judge}` };
+        }
+        case undefined:
+          return { kind: 'void', why: tail(ended.output) };
+        default: {
+          const { verdict, why, evidence, inconclusive } = result;
+          return { kind: 'void', why: JSON.stringify({ verdict, why, evidence, inconclusive }) };
+        }
+      }
     }
     case 'test': {
       const filter = killer.test === undefined ? [] : ['-t', killer.test];
@@ -102,9 +137,13 @@ export async function run(killer: Killer, root: string): Promise<Verdict> {
   }
 }
 
-/** What the two kinds of runs print, as far as it is used here. */
+/** What the kinds of runs print, as far as it is used here. */
 type Printed = {
-  violations?: number;
+  violations?: number | { judge: string }[];
+  verdict?: string;
+  why?: string;
+  evidence?: string[];
+  inconclusive?: object[];
   broken?: { promise: string }[];
   idle?: string;
   numFailedTests?: number;
@@ -120,13 +159,22 @@ function readJson(line: string): Printed | undefined {
   }
 }
 
+function objections(violations: Printed['violations']): { judge: string }[] {
+  return Array.isArray(violations) ? violations : [];
+}
+
 function tail(output: string): string {
   return output.trim().split('\n').slice(-5).join(' | ').slice(-500);
 }
 
 type Ending = { kind: 'ended'; code: number; output: string } | { kind: 'late' };
 
-function ending(command: string, args: readonly string[], cwd: string): Promise<Ending> {
+function ending(
+  command: string,
+  args: readonly string[],
+  cwd: string,
+  msMax = RUN_MS_MAX,
+): Promise<Ending> {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
     let output = '';
@@ -135,14 +183,16 @@ function ending(command: string, args: readonly string[], cwd: string): Promise<
     };
     child.stdout.on('data', take);
     child.stderr.on('data', take);
-    const timer = setTimeout(() => {
+    let isLate = false;
+    let timer = setTimeout(() => {
+      isLate = true;
       child.kill('SIGTERM');
-      resolve({ kind: 'late' });
-    }, RUN_MS_MAX);
+      timer = setTimeout(() => child.kill('SIGKILL'), END_MS_MAX);
+    }, msMax);
     child.on('error', reject);
     child.on('close', (code) => {
       clearTimeout(timer);
-      resolve({ kind: 'ended', code: code ?? -1, output });
+      resolve(isLate ? { kind: 'late' } : { kind: 'ended', code: code ?? -1, output });
     });
   });
 }
