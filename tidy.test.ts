@@ -129,6 +129,7 @@ test('only entry files read the environment, the wall clock and randomness', () 
     'policies/simulation/main.ts',
     'chaos/main.ts',
     'chaos/mutants/main.ts',
+    'chaos/mutants/standing-world.ts',
     'chaos/faults/jumping-clock.ts',
     'vitest.config.ts',
   ]);

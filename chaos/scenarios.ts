@@ -18,6 +18,7 @@ import { KEEPER_KILLED_IN_PROMOTION } from './scenarios/keeper-killed-in-promoti
 import { PARTITION_US_EU } from './scenarios/partition-us-eu.ts';
 import { POLICY_UNDER_LOAD } from './scenarios/policy-under-load.ts';
 import { PRIMARY_FROZEN } from './scenarios/primary-frozen.ts';
+import { PRIMARY_FROZEN_ALONE } from './scenarios/primary-frozen-alone.ts';
 import { PRIMARY_ISOLATED } from './scenarios/primary-isolated.ts';
 import { PRIMARY_KILLED } from './scenarios/primary-killed.ts';
 import { PRIMARY_KILLED_UNHEARD } from './scenarios/primary-killed-unheard.ts';
@@ -38,6 +39,7 @@ export const SCENARIOS: readonly Scenario[] = [
   PRIMARY_KILLED,
   PRIMARY_KILLED_UNHEARD,
   PRIMARY_FROZEN,
+  PRIMARY_FROZEN_ALONE,
   PRIMARY_ISOLATED,
   PRIMARY_RESTARTED_WHILE_ISOLATED,
   REPLICA_LAGS,

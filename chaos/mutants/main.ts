@@ -11,8 +11,17 @@ import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { SCENARIOS } from '../scenarios.ts';
-import { type Killer, killerName, type Mutant, run, tryMutant, type Verdict } from './mutant.ts';
+import {
+  type Copy,
+  type Killer,
+  killerName,
+  type Mutant,
+  run,
+  tryMutant,
+  type Verdict,
+} from './mutant.ts';
 import { PRIMARY_REPLACED } from './primary-replaced.ts';
+import { RunningWorld } from './running-world.ts';
 import { SEEN_FROM_OUTSIDE } from './seen-from-outside.ts';
 import { SESSION_CORE } from './session-core.ts';
 
@@ -84,14 +93,14 @@ function copyOfTree(): string {
 /** Runs `task` for all items, each worker in a copy of its own. */
 async function inCopies<T>(
   items: readonly T[],
-  roots: readonly string[],
-  task: (item: T, root: string) => Promise<void>,
+  copies: readonly Copy[],
+  task: (item: T, copy: Copy) => Promise<void>,
 ): Promise<void> {
   const queue = [...items];
   await Promise.all(
-    roots.map(async (root) => {
+    copies.map(async (copy) => {
       for (let item = queue.shift(); item !== undefined; item = queue.shift()) {
-        await task(item, root);
+        await task(item, copy);
       }
     }),
   );
@@ -145,7 +154,10 @@ async function main(): Promise<number> {
   // A running system has use for all of a machine.
   const isSlow = mutants.some(({ killer }) => killer.kind === 'scenario');
   const workers = atOnce === undefined ? (isSlow ? 1 : WORKERS) : Number(atOnce);
-  const roots = Array.from({ length: workers }, copyOfTree);
+  const copies = Array.from({ length: workers }, (): Copy => {
+    const root = copyOfTree();
+    return { root, world: new RunningWorld(root) };
+  });
   const verdicts = new Map<Mutant, Verdict>();
   try {
     const killers = new Map<string, Killer>(
@@ -153,8 +165,8 @@ async function main(): Promise<number> {
     );
     const failing: string[] = [];
     const untouched = values['mistakes-only'] ? [] : [...killers];
-    await inCopies(untouched, roots, async ([name, killer], root) => {
-      const verdict = await run(killer, root);
+    await inCopies(untouched, copies, async ([name, killer], copy) => {
+      const verdict = await run(killer, copy);
       if (killer.kind === 'scenario') say(`${name}: ${inWords(verdict, 'holds')}`);
       if (verdict.kind !== 'survived') failing.push(`${name}: ${JSON.stringify(verdict)}`);
     });
@@ -166,13 +178,14 @@ async function main(): Promise<number> {
     say(`${mutants.length} mistakes follow`);
     // Servers take longest, so they do not come last.
     const longestFirst = mutants.toSorted((a, b) => length(b) - length(a));
-    await inCopies(longestFirst, roots, async (mutant, root) => {
-      const verdict = await tryMutant(mutant, root);
+    await inCopies(longestFirst, copies, async (mutant, copy) => {
+      const verdict = await tryMutant(mutant, copy);
       verdicts.set(mutant, verdict);
       say(line(mutant, verdict));
     });
   } finally {
-    for (const root of roots) rmSync(root, { recursive: true, force: true });
+    await Promise.all(copies.map(({ world }) => world.end()));
+    for (const { root } of copies) rmSync(root, { recursive: true, force: true });
   }
   const survivors = [...verdicts].filter(([, { kind }]) => kind !== 'killed');
   for (const [{ name, mistake, killer }] of survivors) {

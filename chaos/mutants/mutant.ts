@@ -9,6 +9,7 @@
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { RunningWorld } from './running-world.ts';
 
 export type Killer =
   | { kind: 'simulation'; steps: number; seed: number }
@@ -53,13 +54,17 @@ export function mistaken(text: string, { name, file, find, replace }: Mutant): s
   return parts.join(replace);
 }
 
-/** Makes the mistake in the copy at `root`, runs what should notice it, and takes it back. */
-export async function tryMutant(mutant: Mutant, root: string): Promise<Verdict> {
+/** A copy of the tree, and what stands while mistakes are made in it. */
+export type Copy = { root: string; world: RunningWorld };
+
+/** Makes the mistake in the copy, runs what should notice it, and takes it back. */
+export async function tryMutant(mutant: Mutant, copy: Copy): Promise<Verdict> {
+  const { root } = copy;
   const path = join(root, mutant.file);
   const text = readFileSync(path, 'utf8');
   writeFileSync(path, mistaken(text, mutant));
   try {
-    return await run(mutant.killer, root);
+    return await run(mutant.killer, copy);
   } finally {
     writeFileSync(path, text);
   }
@@ -71,7 +76,7 @@ export function killerName(killer: Killer): string {
   return killer.test === undefined ? killer.file : `${killer.file}, "${killer.test}"`;
 }
 
-export async function run(killer: Killer, root: string): Promise<Verdict> {
+export async function run(killer: Killer, { root, world }: Copy): Promise<Verdict> {
   const startedAtMs = performance.now();
   const took = () => performance.now() - startedAtMs;
   switch (killer.kind) {
@@ -90,13 +95,18 @@ export async function run(killer: Killer, root: string): Promise<Verdict> {
     }
     case 'scenario': {
       const { scenario, seed, judge } = killer;
-      const main = ['chaos/main.ts', scenario, `--seed=${seed}`, '--json'];
+      const standing = await world.withWhatIsThere();
+      if (standing === undefined) return { kind: 'void', why: 'the world does not start' };
+      const main = ['chaos/main.ts', scenario, `--seed=${seed}`, '--json', `--root=${standing}`];
       const ended = await ending(process.execPath, main, root, SCENARIO_MS_MAX);
       if (ended.kind === 'late') return { kind: 'void', why: 'it does not end' };
-      const result = ended.output
+      const result: Printed | undefined = ended.output
         .split('\n')
         .map(readJson)
         .findLast((one) => one?.verdict);
+      // What a mistake has left behind is nobody else's business.
+      const isSick = objections(result?.violations).some(({ judge: one }) => one === 'recovers');
+      if (isSick || !['holds', 'broken'].includes(result?.verdict ?? '')) await world.end();
       switch (result?.verdict) {
         case 'holds':
           return { kind: 'survived', ms: took() };
@@ -110,7 +120,7 @@ export async function run(killer: Killer, root: string): Promise<Verdict> {
         case undefined:
           return { kind: 'void', why: tail(ended.output) };
         default: {
-          const { verdict, why, evidence, inconclusive } = result;
+          const { verdict, why, evidence, inconclusive } = result ?? {};
           return { kind: 'void', why: JSON.stringify({ verdict, why, evidence, inconclusive }) };
         }
       }

@@ -256,7 +256,7 @@ export const SEEN_FROM_OUTSIDE: readonly Mutant[] = [
     file: KEEPER,
     find: "const heirs = record.commits === 'asynchronous' ? [...nodes.keys()] : record.standbys;",
     replace: 'const heirs = [...nodes.keys()];',
-    killer: seen('double-failure', 'acknowledged'),
+    killer: seen('primary-frozen-alone', 'acknowledged'),
   },
   {
     name: 'clients: nobody brings the old primary back',
