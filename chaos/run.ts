@@ -8,6 +8,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { type Clients, startClients } from './clients/start-clients.ts';
 import { Breaking } from './faults/breaking.ts';
 import type { Schedule } from './faults/fault.ts';
+import { judgeForeignBytes } from './foreign-bytes/judge-foreign-bytes.ts';
 import type { History } from './history.ts';
 import type { JudgeOptions } from './judges/all.ts';
 import { Onlooker } from './onlooker.ts';
@@ -92,7 +93,8 @@ export async function run(options: RunOptions): Promise<RunRecord> {
     isolation: 'serializable',
     changesOfPrimary: changesOfPrimary(looks, world.regions),
   });
-  const judgements = [...judged, recovered(stillSick)];
+  const onDisk = { root: world.root, catalogue: world.catalogue, markers: clients.marks() };
+  const judgements = [...judged, await judgeForeignBytes(onDisk), recovered(stillSick)];
   const bit = bitten(scenario, seen, played);
   return {
     format: 1,

@@ -135,7 +135,7 @@ export const SEEN_FROM_OUTSIDE: readonly Mutant[] = [
     find: "if (!(isOutside && outcome.kind === 'not_applied' && comesAgain(outcome.failure))) {",
     replace:
       "if (outcome.kind !== 'unknown' && !(isOutside && outcome.kind === 'not_applied' && comesAgain(outcome.failure))) {",
-    killer: seen('cut-inside-commit-reply', 'acknowledged'),
+    killer: seen('reset-in-commit', 'acknowledged'),
   },
   {
     name: 'clients: a commit that was sent is done',
@@ -214,6 +214,15 @@ export const SEEN_FROM_OUTSIDE: readonly Mutant[] = [
     killer: seen('half-open-links', 'acknowledged'),
   },
   {
+    name: 'clients: a line too many in the log',
+    mistake: 'What is sent on to its home is written to the log of the edge abroad.',
+    file: EDGE,
+    find: '    const headers = headersOf(c);\n',
+    replace:
+      '    this.#options.log({ event: "forward", to: home, body: Buffer.from(body ?? []).toString() });\n    const headers = headersOf(c);\n',
+    killer: seen('reset-in-hop', 'no foreign byte'),
+  },
+  {
     name: 'clients: every hop is tried twice',
     mistake: 'A request that broke off on its way is sent once more, with a key or without.',
     file: EDGE,
@@ -254,8 +263,8 @@ export const SEEN_FROM_OUTSIDE: readonly Mutant[] = [
     name: 'clients: any standby may follow',
     mistake: 'Who takes over is asked of the servers that answer, not of the record.',
     file: KEEPER,
-    find: "const heirs = record.commits === 'asynchronous' ? [...nodes.keys()] : record.standbys;",
-    replace: 'const heirs = [...nodes.keys()];',
+    find: '  const heirs = isLossAccepted(record) ? [...nodes.keys()] : record.standbys;\n',
+    replace: '  const heirs = [...nodes.keys()];\n',
     killer: seen('primary-frozen-alone', 'acknowledged'),
   },
   {
