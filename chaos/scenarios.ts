@@ -24,6 +24,7 @@ import { PRIMARY_KILLED } from './scenarios/primary-killed.ts';
 import { PRIMARY_KILLED_UNHEARD } from './scenarios/primary-killed-unheard.ts';
 import { PRIMARY_RESTARTED_WHILE_ISOLATED } from './scenarios/primary-restarted-while-isolated.ts';
 import { REGION_DARK } from './scenarios/region-dark.ts';
+import { REGION_SLOW } from './scenarios/region-slow.ts';
 import { REGION_UNREACHABLE } from './scenarios/region-unreachable.ts';
 import { REPLICA_DISCONNECTED } from './scenarios/replica-disconnected.ts';
 import { REPLICA_LAGS } from './scenarios/replica-lags.ts';
@@ -58,6 +59,7 @@ export const SCENARIOS: readonly Scenario[] = [
   DOUBLE_FAILURE,
   REGION_DARK,
   REGION_UNREACHABLE,
+  REGION_SLOW,
   POLICY_UNDER_LOAD,
   CLOCK_JUMPS,
   IDLE_LINK_DROPS,

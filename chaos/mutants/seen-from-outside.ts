@@ -254,8 +254,19 @@ export const SEEN_FROM_OUTSIDE: readonly Mutant[] = [
 
   async #sendInTurn(to: RegionId, place: Place, request: PeerRequest): Promise<PeerAnswer> {
 `,
-    // With this seed what is sent to the dark region is swallowed.
-    killer: seen('region-unreachable', 'availability', 5),
+    killer: seen('region-slow', 'availability'),
+  },
+  {
+    name: 'clients: everybody is asked for the home',
+    mistake: 'Each request waits for what every other region knows of its subject.',
+    file: EDGE,
+    find: '    if (subject === key && home !== undefined) return { home, epoch };\n',
+    replace: `    const others = [...this.catalogue.regions.keys()].filter((region) => region !== this.here);
+    const ask = (peer: RegionId) => this.#lookUpThere(peer, key, this.#questionMs(visit));
+    await Promise.allSettled(others.map(ask));
+    if (subject === key && home !== undefined) return { home, epoch };
+`,
+    killer: seen('region-slow', 'availability'),
   },
 
   // The keeper.
