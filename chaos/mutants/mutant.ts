@@ -60,6 +60,8 @@ export type Copy = { root: string; world: RunningWorld };
 /** Makes the mistake in the copy, runs what should notice it, and takes it back. */
 export async function tryMutant(mutant: Mutant, copy: Copy): Promise<Verdict> {
   const { root } = copy;
+  // Without the mistake, which may be one that keeps a world from starting.
+  if (mutant.killer.kind === 'scenario') await copy.world.stands();
   const path = join(root, mutant.file);
   const text = readFileSync(path, 'utf8');
   writeFileSync(path, mistaken(text, mutant));
@@ -95,7 +97,7 @@ export async function run(killer: Killer, { root, world }: Copy): Promise<Verdic
     }
     case 'scenario': {
       const { scenario, seed, judge } = killer;
-      const standing = await world.withWhatIsThere();
+      const standing = await world.startedAnew();
       if (standing === undefined) return { kind: 'void', why: 'the world does not start' };
       const main = ['chaos/main.ts', scenario, `--seed=${seed}`, '--json', `--root=${standing}`];
       const ended = await ending(process.execPath, main, root, SCENARIO_MS_MAX);
@@ -106,7 +108,7 @@ export async function run(killer: Killer, { root, world }: Copy): Promise<Verdic
         .findLast((one) => one?.verdict);
       // What a mistake has left behind is nobody else's business.
       const isSick = objections(result?.violations).some(({ judge: one }) => one === 'recovers');
-      if (isSick || !['holds', 'broken'].includes(result?.verdict ?? '')) await world.end();
+      if (isSick || result?.verdict === undefined || result.verdict === 'void') await world.end();
       switch (result?.verdict) {
         case 'holds':
           return { kind: 'survived', ms: took() };

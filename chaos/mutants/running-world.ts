@@ -18,17 +18,9 @@ export class RunningWorld {
     this.#tree = tree;
   }
 
-  /**
-   * The folder of a world whose edges and keepers run what the tree holds now. Undefined when it
-   * cannot be had.
-   */
-  async withWhatIsThere(): Promise<string | undefined> {
-    if (this.#standing !== undefined) {
-      this.#standing.child.stdin?.write('\n');
-      const { done } = await this.#standing.lines.next();
-      if (done !== true) return this.#standing.world;
-      await this.end();
-    }
+  /** Starts it if none stands, with what the tree holds now; false when that cannot be done. */
+  async stands(): Promise<boolean> {
+    if (this.#standing !== undefined) return true;
     const child = spawn(process.execPath, ['chaos/mutants/standing-world.ts'], {
       cwd: this.#tree,
       stdio: ['pipe', 'pipe', 'ignore'],
@@ -36,9 +28,19 @@ export class RunningWorld {
     const reader = createInterface({ input: child.stdout });
     const lines = reader[Symbol.asyncIterator]();
     const first = await lines.next();
-    if (first.done === true) return undefined;
+    if (first.done === true) return false;
     this.#standing = { child, lines, reader, world: first.value };
-    return first.value;
+    return true;
+  }
+
+  /** Its folder, when its edges and keepers run what the tree holds now; undefined: they do not. */
+  async startedAnew(): Promise<string | undefined> {
+    const standing = (await this.stands()) ? this.#standing : undefined;
+    standing?.child.stdin?.write('\n');
+    const answer = await standing?.lines.next();
+    if (answer?.done === false) return standing?.world;
+    await this.end();
+    return undefined;
   }
 
   /** The next one is another one. */
