@@ -70,9 +70,8 @@ export const SEEN_FROM_OUTSIDE: readonly Mutant[] = [
     name: 'clients: a hop loses the level',
     mistake: 'What is sent on to the home is read there at the level of the policy.',
     file: EDGE,
-    find: '    if (name !== HOP_HEADER) headers[name] = value;\n',
-    replace:
-      "    if (name !== HOP_HEADER && name !== 'domicile-consistency') headers[name] = value;\n",
+    find: 'if (name !== HOP_HEADER && ',
+    replace: "if (name !== HOP_HEADER && name !== 'domicile-consistency' && ",
     killer: seen('replica-stands-still', 'linearizable'),
   },
   {
@@ -199,8 +198,8 @@ export const SEEN_FROM_OUTSIDE: readonly Mutant[] = [
     name: 'clients: a hop loses the key',
     mistake: 'What is sent on to the home arrives there without its idempotency key.',
     file: EDGE,
-    find: '    if (name !== HOP_HEADER) headers[name] = value;\n',
-    replace: "    if (name !== HOP_HEADER && name !== 'idempotency-key') headers[name] = value;\n",
+    find: 'if (name !== HOP_HEADER && ',
+    replace: "if (name !== HOP_HEADER && name !== 'idempotency-key' && ",
     killer: seen('cut-inside-commit-reply', 'exactly-once'),
   },
 
