@@ -15,9 +15,10 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 import type { Catalogue, RegionId } from '../regions/catalogue.ts';
 import { portsNeeded } from '../regions/local/catalogue-ports.ts';
-import type { WorldProcess } from '../regions/local/machine-server.ts';
+import { WORLD_SECRET, type WorldProcess } from '../regions/local/machine-server.ts';
 import { freePorts, portsInUse } from '../regions/local/ports.ts';
 import { postgresPidsOn } from '../regions/local/process-identity.ts';
+import { openSecrets } from '../regions/local/secrets.ts';
 import { readCatalogue } from '../regions/read-catalogue.ts';
 import { Faults } from '../regions/toxiproxy.ts';
 import { type Link, linksOf } from './faults/links.ts';
@@ -290,7 +291,10 @@ async function readWorld(root: string): Promise<Found> {
     return JSON.parse(text) as Record<string, unknown>;
   };
   const [note, machine] = [await read('world.json'), await read('machine.json')];
-  const { url, token, toxiproxy } = machine as { url: string; token: string; toxiproxy?: string };
+  const { url, toxiproxy } = machine as { url: string; toxiproxy?: string };
+  const secrets = openSecrets(root);
+  if (!secrets.knows(WORLD_SECRET)) throw new ChaosError(`${root} was started by another version`);
+  const token = secrets.password(WORLD_SECRET);
   if (toxiproxy === undefined) {
     throw new ChaosError(
       `The links of the world in ${root} cannot be broken. Start it with "npm start -- --links all".`,

@@ -182,8 +182,9 @@ export async function startWorld(options: WorldOptions): Promise<World> {
     };
     const machineHere = await serveMachine({ catalogue, clusters: running, supervised, report });
     machine = machineHere;
-    const token = running.password(WORLD_SECRET);
-    await noteMachine(root, { url: machineHere.url, token, toxiproxy: wan?.faults.url });
+    // Drawn now, for whoever reads it where secrets are kept.
+    running.password(WORLD_SECRET);
+    await noteMachine(root, { url: machineHere.url, toxiproxy: wan?.faults.url });
     const start = async (region: RegionId, name: string) => {
       const seen = { ...options, files: edgeFiles };
       const child = await startOneEdge(seen, running, links, region, name, metrics.get(name));
@@ -255,7 +256,7 @@ function listed(
 /** Where whoever may read it can ask for the processes of this world, and have ended ones started. */
 async function noteMachine(
   root: string,
-  note: { url: string; token: string; toxiproxy: string | undefined },
+  note: { url: string; toxiproxy: string | undefined },
 ): Promise<void> {
   const path = join(root, 'run', 'machine.json');
   await rm(path, { force: true });

@@ -22,7 +22,7 @@ export function machineSecret(region: string): string {
   return `${region}.machine`;
 }
 
-/** The name of the password of the whole world; it is in the file that says where to ask. */
+/** The name of the password of the whole world, which is kept with the others of its folder. */
 export const WORLD_SECRET = 'world.machine';
 /** Where it is asked for; no region can be called this. */
 const WORLD_PATH = '.world';
