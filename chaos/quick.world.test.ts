@@ -10,7 +10,17 @@ const SEED = '7';
 /** Five minutes are the aim on two idle cores; the rest of the tests run beside it. */
 const QUICK_MS_MAX = 900_000;
 
-type Result = { scenario: string; verdict: string; bit: boolean; operations: number };
+type Result = {
+  scenario: string;
+  verdict: string;
+  bit: boolean;
+  operations: number;
+  inconclusive: { judge: string; why: string }[];
+  violations: object[];
+};
+
+/** Compares times before and during faults, so a machine with much else to do may leave it undecided. */
+const BY_TIME = 'availability';
 
 test(
   'every promise holds through the quick set of faults, and each fault bites',
@@ -30,11 +40,18 @@ test(
       .trim()
       .split('\n')
       .map((line) => JSON.parse(line) as Result);
+    const everything = `${told}\n${said}`;
     expect(
-      results.map(({ scenario, verdict, bit }) => ({ scenario, verdict, bit })),
-      `${told}\n${said}`,
-    ).toEqual(QUICK.map(({ name }) => ({ scenario: name, verdict: 'holds', bit: true })));
-    for (const { operations } of results) expect(operations).toBeGreaterThan(100);
+      results.map(({ scenario, bit, violations }) => ({ scenario, bit, violations })),
+      everything,
+    ).toEqual(QUICK.map(({ name }) => ({ scenario: name, bit: true, violations: [] })));
+    for (const { verdict, operations, inconclusive } of results) {
+      expect(operations).toBeGreaterThan(100);
+      const isUndecided = inconclusive.some(({ judge }) => judge === BY_TIME);
+      expect(verdict === 'holds' || (verdict === 'inconclusive' && isUndecided), everything).toBe(
+        true,
+      );
+    }
   },
   QUICK_MS_MAX,
 );

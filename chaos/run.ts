@@ -86,7 +86,8 @@ export async function run(options: RunOptions): Promise<RunRecord> {
   const judged = options.judge(history, {
     healedAtMs: left.healedAtMs,
     graceMs,
-    untouched: untouchedBy(played.spans, world.regions, left.healedAtMs),
+    // What follows from a kill comes after it, and is nobody else's either.
+    untouched: untouchedBy(played.spans, world.regions, left.healedAtMs + graceMs),
     operationsMin: COMPARED_OPERATIONS_MIN,
     slowerMsMin: SLOWER_MS_MIN,
     // What the witness asks of its database.
@@ -185,17 +186,17 @@ function changesOfPrimary(
   );
 }
 
-/** Regions that no fault concerned, over the time of all faults. */
+/** Regions that no fault concerned, until everybody is to be served again. */
 function untouchedBy(
   spans: Played['spans'],
   all: readonly string[],
-  healedAtMs: number,
+  untilMs: number,
 ): NonNullable<JudgeOptions['untouched']> {
   const touched = new Set(spans.flatMap(({ regions }) => regions));
   const regions = all.filter((region) => !touched.has(region));
   if (regions.length === 0 || spans.length === 0) return [];
   const fromMs = Math.min(...spans.map((span) => span.fromMs));
-  return [{ regions, fromMs, untilMs: healedAtMs, comparedFromMs: COMPARED_FROM_MS }];
+  return [{ regions, fromMs, untilMs, comparedFromMs: COMPARED_FROM_MS }];
 }
 
 function bitten(scenario: Scenario, seen: Seen, { spans, failures }: Played): RunRecord['bit'] {

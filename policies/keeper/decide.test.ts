@@ -46,8 +46,8 @@ describe.each(CASES)('%s', (_, names, options) => {
         acknowledged += model.acknowledged.size;
         moves += model.moves;
       }
-      // What never happens proves nothing.
-      expect(promotions).toBeGreaterThan(runs / 10);
+      // What never happens proves nothing. With four nodes in a quorum a primary is missed less often.
+      expect(promotions).toBeGreaterThan(runs / (names.length > 3 ? 20 : 10));
       expect(acknowledged).toBeGreaterThan(runs * 10);
       if (options.sites !== undefined) expect(moves).toBeGreaterThan(runs / 25);
     },
