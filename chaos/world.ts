@@ -16,7 +16,7 @@ import { pathToFileURL } from 'node:url';
 import type { Catalogue, RegionId } from '../regions/catalogue.ts';
 import { portsNeeded } from '../regions/local/catalogue-ports.ts';
 import { WORLD_SECRET, type WorldProcess } from '../regions/local/machine-server.ts';
-import { freePorts, portsInUse } from '../regions/local/ports.ts';
+import { freePortsInARow } from '../regions/local/ports.ts';
 import { postgresPidsOn } from '../regions/local/process-identity.ts';
 import { openSecrets } from '../regions/local/secrets.ts';
 import { readCatalogue } from '../regions/read-catalogue.ts';
@@ -311,17 +311,7 @@ async function consecutivePorts(app: string): Promise<number> {
   const path = join(dirname(resolve(app)), 'regions.yaml');
   const reading = readCatalogue(await readFile(path, 'utf8'), path);
   if ('complaints' in reading) throw new ChaosError(`${path} is no catalogue`);
-  const count = portsNeeded(reading.catalogue);
-  for (;;) {
-    const [base = 0] = await freePorts(1);
-    const row = Array.from({ length: count }, (_, i) => ({
-      host: '127.0.0.1',
-      port: base + i,
-      purpose: 'a world under chaos',
-      changeIn: '',
-    }));
-    if ((await portsInUse(row)).length === 0) return base;
-  }
+  return freePortsInARow(portsNeeded(reading.catalogue));
 }
 
 async function untilReady(

@@ -28,7 +28,7 @@ import { fileURLToPath } from 'node:url';
 import { parse } from 'yaml';
 import type { Catalogue } from '../regions/catalogue.ts';
 import { fromBasePort, portsNeeded } from '../regions/local/catalogue-ports.ts';
-import { freePorts } from '../regions/local/ports.ts';
+import { freePorts, freePortsInARow } from '../regions/local/ports.ts';
 import { readCatalogue } from '../regions/read-catalogue.ts';
 import { buildImage, type Image, readDockerfile, sentToBuilder } from './build-image.ts';
 import { DASHBOARDS } from './dashboards.ts';
@@ -144,7 +144,7 @@ type Running = {
 async function world(built: Image, file: ComposeFile, scratch: string): Promise<Running> {
   const { folder, workdir, env, entrypoint, command } = built;
   const { catalogue } = catalogueIn(join(folder, workdir, 'compose/regions.yaml'));
-  const base = await consecutivePorts(portsNeeded(catalogue));
+  const base = await freePortsInARow(portsNeeded(catalogue));
   const moved = fromBasePort(catalogue, base);
   const collected = await stubCollector();
   const [proxyPort = 0] = await freePorts(1);
@@ -443,24 +443,6 @@ function catalogueIn(path: string): { catalogue: Catalogue } {
   const reading = readCatalogue(readFileSync(path, 'utf8'), path);
   if (!('catalogue' in reading)) throw new Broken(`${path} has complaints`);
   return reading;
-}
-
-/** `--base-port` wants them in a row. */
-async function consecutivePorts(count: number): Promise<number> {
-  for (;;) {
-    const [base = 0] = await freePorts(1);
-    const busy = await Promise.all(
-      Array.from({ length: count }, (_, i) => base + i).map(
-        (port) =>
-          new Promise<boolean>((answer) => {
-            const server = createServer();
-            server.on('error', () => answer(true));
-            server.listen(port, '127.0.0.1', () => server.close(() => answer(false)));
-          }),
-      ),
-    );
-    if (!busy.includes(true)) return base;
-  }
 }
 
 async function validate(scratch: string): Promise<void> {

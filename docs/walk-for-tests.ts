@@ -16,7 +16,7 @@ import {
   portsNeeded,
   postgresPorts,
 } from '../regions/local/catalogue-ports.ts';
-import { freePorts, portsInUse } from '../regions/local/ports.ts';
+import { freePortsInARow } from '../regions/local/ports.ts';
 import { readCatalogue } from '../regions/read-catalogue.ts';
 import { type Step, shows } from './console-for-tests.ts';
 
@@ -34,17 +34,14 @@ export async function substitution(root: string): Promise<Substitution> {
   const path = new URL('../examples/storefront/regions.yaml', import.meta.url);
   const read = readCatalogue(await readFile(path, 'utf8'), 'regions.yaml');
   if (!('catalogue' in read)) throw new Error('regions.yaml has complaints');
-  for (;;) {
-    const [basePort = 0] = await freePorts(1);
-    const moved = fromBasePort(read.catalogue, basePort);
-    const wanted = [...postgresPorts(moved), ...edgePorts(moved)];
-    if (basePort + portsNeeded(moved) > 32_000 || (await portsInUse(wanted)).length > 0) continue;
-    const documented = [...postgresPorts(read.catalogue), ...edgePorts(read.catalogue)];
-    const ports = new Map(
-      documented.map(({ port }, i) => [String(port), String(wanted[i]?.port)] as const),
-    );
-    return { root, basePort, ports };
-  }
+  const basePort = await freePortsInARow(portsNeeded(read.catalogue));
+  const moved = fromBasePort(read.catalogue, basePort);
+  const wanted = [...postgresPorts(moved), ...edgePorts(moved)];
+  const documented = [...postgresPorts(read.catalogue), ...edgePorts(read.catalogue)];
+  const ports = new Map(
+    documented.map(({ port }, i) => [String(port), String(wanted[i]?.port)] as const),
+  );
+  return { root, basePort, ports };
 }
 
 /** The command or output as it reads in this walk. */

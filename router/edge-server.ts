@@ -27,6 +27,7 @@ import { problem, Refusal } from './problem.ts';
 import { limitedBody } from './request-body.ts';
 import { BETWEEN_EDGES, HEALTH, Stay } from './stay.ts';
 import { HOP_TRACE_HEADER, TRACE_RESPONSE_HEADER } from './telemetry/telemetry.ts';
+import { VERSION } from './version.ts';
 import { DecideAnew, Visit } from './visit.ts';
 
 export type EdgeServerOptions = {
@@ -242,7 +243,7 @@ function betweenEdges(edge: Edge, app: Hono<Domicile>): Hono<Domicile> {
     })
     .get('/openapi.json', (c) => {
       const servers = [{ url: '/', description: `An edge in ${edge.here}` }];
-      const about = { title: 'An app on Domicile', version: '0.1.0', servers };
+      const about = { title: 'An app on Domicile', version: VERSION, servers };
       description ??= openApiOf(about, listedRoutes(app), touchedBy);
       return c.json(description);
     })

@@ -18,10 +18,10 @@ import { CannotStart } from '../regions/local/cannot-start.ts';
 import { ownModule } from '../regions/own-module.ts';
 import { BACKUPS_KEPT } from './backup/backups-kept.ts';
 import type { Answer } from './policy-command.ts';
+import { VERSION } from './version.ts';
 
 const STOREFRONT = ownModule(import.meta.url, '../examples/storefront/app');
 const ROOT = resolve('.domicile');
-const VERSION = '0.1.0';
 
 // Whoever may write there may change the packages themselves; where nobody may, nothing is kept.
 enableCompileCache(fileURLToPath(new URL('../node_modules/.cache/compiled', import.meta.url)));

@@ -1,9 +1,11 @@
+import { readFileSync } from 'node:fs';
 import { Hono } from 'hono';
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import storefront from '../examples/storefront/app.ts';
 import { describes, listedRoutes, reads, subject, touchedBy } from './domicile.ts';
 import { covers, type OpenApi, type Operation, openApiOf } from './openapi.ts';
+import { VERSION } from './version.ts';
 
 function describedApp(app: Parameters<typeof listedRoutes>[0]): OpenApi {
   const about = { title: 'A test', version: '1', servers: [] };
@@ -74,6 +76,11 @@ describe('the storefront', () => {
     expect(has(orders?.post, 'Idempotency-Key')).toBe(true);
     expect(has(api.paths['/.domicile/health']?.get, 'Domicile-Session')).toBe(false);
   });
+});
+
+test('the version that is told is that of the package', () => {
+  const text = readFileSync(new URL('../package.json', import.meta.url), 'utf8');
+  expect(VERSION).toBe((JSON.parse(text) as { version: string }).version);
 });
 
 test('a route that says nothing is there all the same, with what its marks say', () => {

@@ -5,7 +5,9 @@ import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { freePorts } from '../regions/local/ports.ts';
+import { portsNeeded } from '../regions/local/catalogue-ports.ts';
+import { freePortsInARow } from '../regions/local/ports.ts';
+import { readCatalogue } from '../regions/read-catalogue.ts';
 
 const SOURCE = resolve(import.meta.dirname, '..');
 /** An installation downloads, and a world starts on a machine that may have much else to do. */
@@ -13,7 +15,6 @@ const SET_UP_MS_MAX = 300_000;
 
 const home = mkdtempSync(join(tmpdir(), 'domicile-package-'));
 let up: ChildProcess | undefined;
-let base = 0;
 let said = '';
 
 /** As in a terminal, where nothing of this repository is on the PATH. */
@@ -33,9 +34,9 @@ beforeAll(async () => {
   writeFileSync(join(home, 'package.json'), JSON.stringify({ private: true, type: 'module' }));
   run('npm', 'install', '--silent', '--prefer-offline', './domicile-0.1.0.tgz', 'hono', 'zod');
   run('npx', 'domicile', 'init', 'notes');
-  // Consecutive ones; whoever takes one meanwhile is complained of by name.
-  [base = 0] = await freePorts(1);
-  base = Math.min(base, 65_000);
+  const regions = readCatalogue(readFileSync(join(home, 'notes/regions.yaml'), 'utf8'), 'notes');
+  if ('complaints' in regions) throw new Error('the regions of the notes have complaints');
+  const base = await freePortsInARow(portsNeeded(regions.catalogue));
   const options = ['--app', 'notes/app.ts', '--base-port', String(base), '--not-durable'];
   up = spawn(join(home, 'node_modules/.bin/node'), [bin(), 'up', ...options], { cwd: home });
   up.stdout?.setEncoding('utf8').on('data', (text: string) => {

@@ -9,7 +9,14 @@ import {
   withPorts,
 } from './catalogue-ports.ts';
 import { listeningInodes } from './port-holder.ts';
-import { claimedTwice, freePorts, type PortUse, portsInUse, portsInUseText } from './ports.ts';
+import {
+  claimedTwice,
+  freePorts,
+  freePortsInARow,
+  type PortUse,
+  portsInUse,
+  portsInUseText,
+} from './ports.ts';
 import { testCatalogue } from './world-for-tests.ts';
 
 const wanted = (port: number, purpose = 'a test'): PortUse => ({
@@ -17,6 +24,12 @@ const wanted = (port: number, purpose = 'a test'): PortUse => ({
   port,
   purpose,
   changeIn: 'this file',
+});
+
+test('ports in a row are all free', async () => {
+  const base = await freePortsInARow(20);
+  const row = Array.from({ length: 20 }, (_, i) => wanted(base + i));
+  expect(await portsInUse(row)).toEqual([]);
 });
 
 test('a port somebody listens on is busy, and free again afterwards', async () => {

@@ -66,6 +66,15 @@ export async function freePorts(count: number, host = '127.0.0.1'): Promise<numb
   return [...found];
 }
 
+/** As many free ones after each other, as `--base-port` wants them: the first of them. */
+export async function freePortsInARow(count: number, host = '127.0.0.1'): Promise<number> {
+  for (;;) {
+    const base = randomInt(FREE_PORT_MIN, FREE_PORT_MAX);
+    const row = Array.from({ length: count }, (_, i) => isFree(host, base + i));
+    if ((await Promise.all(row)).every((free) => free)) return base;
+  }
+}
+
 function isFree(host: string, port: number): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const probe = createServer();
