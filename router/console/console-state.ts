@@ -1,0 +1,159 @@
+/**
+ * What does the console show?
+ *
+ * One edge's view of everything, made of what it sees itself and what its peers tell it, as plain
+ * JSON. Nothing of it names a person: subjects are keyed hashes, routes are patterns.
+ */
+import type { RecordedRefusal, RecordedTrace } from '../telemetry/telemetry.ts';
+
+export type ConsoleRole = 'viewer' | 'operator';
+
+/** The whole picture; sent as a server-sent event `state` once a second. */
+export type ConsoleState = {
+  /** Milliseconds since the epoch, of the edge that answers. */
+  atMs: number;
+  /** The edge that answers. */
+  edge: { region: string; version: string; startedAtMs: number };
+  operator: { name: string; role: ConsoleRole };
+  policy: PolicyView;
+  regions: readonly RegionView[];
+  links: readonly LinkView[];
+  /** Newest first. */
+  failovers: readonly FailoverView[];
+  /** What somebody announced that is being done to this system, newest first. */
+  experiments: readonly ExperimentView[];
+};
+
+export type PolicyView = {
+  /** In force at the edge that answers. */
+  version: number;
+  sha256: string;
+  source: string;
+  /** Regions whose edges have another version or another text in force. */
+  drift: readonly { region: string; version: number; sha256: string }[];
+};
+
+export type RegionView = {
+  id: string;
+  /** Where its name is drawn: degrees, north and east positive. */
+  place: { latitude: number; longitude: number };
+  edge:
+    | { kind: 'here' | 'answers'; roundTripMs: number; traffic: Traffic }
+    | { kind: 'silent'; forMs: number; why: string };
+  nodes: readonly NodeView[];
+  /** Undefined where the region has none, or where none can be asked. */
+  keeper:
+    | { kind: 'says'; primary: string; alone: boolean; pending: string | null; why: string | null }
+    | { kind: 'silent'; why: string }
+    | { kind: 'none' };
+};
+
+export type NodeView = {
+  name: string;
+  site: string;
+  /** As the edge of the region has seen it last. */
+  health: 'serves' | 'lags' | 'silent' | 'unknown';
+  role: 'primary' | 'replica' | 'unknown';
+  timeline: number | null;
+  lsn: string | null;
+  lagBytes: number | null;
+  /** Age of what it shows, milliseconds; 0 for a primary. */
+  ageMs: number | null;
+  seenMsAgo: number | null;
+};
+
+/** From whom to whom data or requests go. */
+export type LinkView = {
+  kind: 'replication' | 'mirror' | 'hop';
+  /** A node, or a region's edge for `hop`; a region for `mirror`. */
+  from: string;
+  to: string;
+  health: 'well' | 'slow' | 'broken' | 'unknown';
+  /** Age of what arrived last, or round trip of a hop. */
+  ms: number | null;
+};
+
+/** What an edge did: each series has one value for each second, oldest first, ending now. */
+export type Traffic = {
+  seconds: number;
+  /** Decisions in each second by kind: serve, forward, redirect, refuse … */
+  decisions: Readonly<Record<string, readonly number[]>>;
+  /** Of the last minute, milliseconds; undefined where there was no request. */
+  latency: { p50Ms: number; p95Ms: number; p99Ms: number; requests: number } | null;
+  /** How reads were placed in the last minute: rung of the freshness ladder to count. */
+  rungs: Readonly<Record<string, number>>;
+  /** Refusals of the last minute by reason. */
+  refusals: Readonly<Record<string, number>>;
+};
+
+export type FailoverView = {
+  region: string;
+  /** ISO 8601. */
+  at: string;
+  /** Version of the keeper's record. */
+  version: number;
+  /** One sentence. */
+  what: string;
+  primary: string;
+  timeline: number;
+};
+
+export type ExperimentView = {
+  id: string;
+  /** What is shown: the name of a scenario. */
+  name: string;
+  startedAtMs: number;
+  /** Null while it runs. */
+  endedAtMs: number | null;
+  verdict: string | null;
+  faults: readonly {
+    what: string;
+    /** Regions, nodes or links that it concerns. */
+    where: readonly string[];
+    fromMs: number;
+    /** Null while it lasts. */
+    toMs: number | null;
+  }[];
+};
+
+/** `GET /console/api/refusals`: of the edge that answers, newest first. */
+export type RefusalsAnswer = { refusals: readonly RecordedRefusal[] };
+
+/** `GET /console/api/traces`: of the edge that answers, newest first, without their spans. */
+export type TracesAnswer = {
+  traces: readonly {
+    traceId: string;
+    startedAtMs: number;
+    durationMs: number;
+    method: string;
+    route: string | null;
+    status: number;
+    decision: string | null;
+    to: string | null;
+    rung: string | null;
+    subject: string | null;
+    spans: number;
+  }[];
+};
+
+/** `GET /console/api/traces/:traceId`. */
+export type TraceAnswer = { trace: RecordedTrace };
+
+/**
+ * `POST /console/api/subjects/explain`, for operators: who is asked for by directory key or by the
+ * keyed hash that telemetry shows, never in a URL.
+ */
+export type SubjectQuestion = { subject: string };
+export type SubjectAnswer =
+  | {
+      kind: 'found';
+      /** The keyed hash. */
+      subject: string;
+      /** Undefined where only the hash was seen in recent traces. */
+      home: string | null;
+      /** Why it is there, and what the policy lets others do with it. */
+      because: readonly string[];
+      /** How requests for it were decided lately. */
+      recent: TracesAnswer['traces'];
+    }
+  | { kind: 'not-found'; why: string };
