@@ -378,10 +378,17 @@ export class Breaking {
   async #stop(name: string): Promise<number[]> {
     const held = this.#stops.get(name) ?? 0;
     this.#stops.set(name, held + 1);
-    const pids = await this.#world.pidsOf(name);
-    for (const pid of pids) signal(pid, 'SIGSTOP');
-    await within(SIGNAL_MS_MAX, () => pids.every((pid) => isStopped(pid) || !isThere(pid)));
-    return pids.filter(isStopped);
+    const sent = new Set<number>();
+    // What a server forks before it stands still is in the next list.
+    for (;;) {
+      const pids = (await this.#world.pidsOf(name)).filter((pid) => !sent.has(pid));
+      if (pids.length === 0) return [...sent].filter(isStopped);
+      for (const pid of pids) {
+        signal(pid, 'SIGSTOP');
+        sent.add(pid);
+      }
+      await within(SIGNAL_MS_MAX, () => pids.every((pid) => isStopped(pid) || !isThere(pid)));
+    }
   }
 
   async #go(name: string): Promise<void> {

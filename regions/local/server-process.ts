@@ -144,8 +144,10 @@ export class ServerProcess {
       this.#child?.kill(signal);
       return;
     }
-    // The postmaster first: it must not see a child die and start a recovery of its own.
-    for (const pid of this.pids()) send(pid, signal);
+    // The postmaster first: it must not see a child die and start a recovery of its own, and what
+    // it forks before the signal reaches it is in the list only if that is made afterwards.
+    if (this.pid !== undefined) send(this.pid, signal);
+    for (const pid of this.pids()) if (pid !== this.pid) send(pid, signal);
   }
 
   /**

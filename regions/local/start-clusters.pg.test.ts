@@ -1,5 +1,7 @@
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { readFile, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { CannotStart } from './cannot-start.ts';
 import { isAlive } from './process-identity.ts';
@@ -12,6 +14,15 @@ const NODES = ['us-a', 'us-b', 'us-airlock'] as const;
 
 let world: TestWorld;
 let clusters: LocalClusters;
+
+/** Linux only. */
+function isStopped(pid: number): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') T ');
+  } catch {
+    return false;
+  }
+}
 
 beforeAll(async () => {
   world = await makeTestWorld();
@@ -50,6 +61,37 @@ test('while the replica is frozen no commit is acknowledged', async () => {
   }
   await ask(clusters, 'us-a', (sql) => sql`insert into kept values (3)`);
 });
+
+test('a standby is not taken down for a primary that nobody can connect to', async () => {
+  const standby = clusters.postmaster('us-b');
+  clusters.kill('us-a', 'SIGSTOP');
+  try {
+    const follows = clusters.follow('us-b', { primary: 'us-a', copy: false, keepData: false });
+    await expect(follows).rejects.toThrow();
+    expect(clusters.postmaster('us-b')).toBe(standby);
+    expect(await ask(clusters, 'us-b', (sql) => sql`select 1 as up`)).toEqual([{ up: 1 }]);
+  } finally {
+    clusters.kill('us-a', 'SIGCONT');
+  }
+});
+
+test.runIf(process.platform === 'linux')(
+  'a server is frozen whole, whoever is let in meanwhile',
+  async () => {
+    const { host, port } = clusters.superuser('us-airlock');
+    for (let round = 0; round < 20; round++) {
+      const comers = Array.from({ length: 20 }, () => connect(port, host).on('error', () => {}));
+      await Promise.race(comers.map((comer) => once(comer, 'connect')));
+      clusters.kill('us-airlock', 'SIGSTOP');
+      const runs = () =>
+        clusters.pids('us-airlock').filter((pid) => isAlive(pid) && !isStopped(pid));
+      const frozen = await waitUntil(() => runs().length === 0 || undefined, { timeoutMs: 1_000 });
+      clusters.kill('us-airlock', 'SIGCONT');
+      for (const comer of comers) comer.destroy();
+      expect(frozen, `round ${round}`).toBe(true);
+    }
+  },
+);
 
 test('every cluster has the app database, in UTF-8 with the builtin collation', async () => {
   for (const node of NODES) {

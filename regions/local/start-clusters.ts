@@ -417,11 +417,13 @@ class Clusters {
   async #follow(seat: Seat, { primary: name, copy, keepData }: FollowOptions): Promise<void> {
     const primary = this.#at(name);
     if (!copy && existsSync(seat.data)) {
-      await seat.server.stop();
-      if (this.#role(seat) === 'primary') await removeSlots(seat.data);
       const slot = seat.node.name;
       const streams = await this.#withPool(primary, async (pool) => {
-        if (!(await slotIsUsable(pool, slot))) await renewSlot(pool, slot);
+        // Asked first: a standby is not taken down for a primary that nobody can connect to.
+        const isUsable = await slotIsUsable(pool, slot);
+        await seat.server.stop();
+        if (this.#role(seat) === 'primary') await removeSlots(seat.data);
+        if (!isUsable) await renewSlot(pool, slot);
         await this.#write(seat.data, 'standby.signal', '');
         const starts = await this.#startIfFits(seat, primary);
         return starts && replicaStreams(pool, slot, STREAMING_AS_IT_IS_MS);
