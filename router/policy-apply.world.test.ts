@@ -16,8 +16,8 @@ import { verbatim } from '../regions/postgres.ts';
 import { openLocalWorld } from './local-operator.ts';
 import { differences } from './observe-world.ts';
 import { readPolicyFile } from './read-files.ts';
+import { traffic } from './traffic-for-tests.ts';
 import {
-  Client,
   domicile as command,
   eventually,
   LAMP,
@@ -146,36 +146,6 @@ async function orderOf(user: string, home = 'us'): Promise<string> {
   return made.json.id;
 }
 
-/** Reads and writes all over until it is told to stop; answers with everything above 499. */
-function traffic(): { end(): Promise<string[]>; requests(): number } {
-  let ending = false;
-  let count = 0;
-  const bad: string[] = [];
-  const say = async (to: string, method: string, path: string, body?: unknown) => {
-    const client = new Client(domicile);
-    while (!ending) {
-      const answer = await client.call(to, method, path, body);
-      count++;
-      if (answer.status >= 500)
-        bad.push(`${method} ${path} in ${to}: ${answer.status} ${answer.text}`);
-    }
-  };
-  const clients = [
-    say('eu', 'GET', `/users/${una.id}/card`),
-    say('asia', 'GET', `/users/${una.id}/card`),
-    say('eu', 'GET', '/products'),
-    say('us', 'POST', `/users/${una.id}/orders`, LAMP),
-  ];
-  return {
-    requests: () => count,
-    async end() {
-      ending = true;
-      await Promise.all(clients);
-      return bad;
-    },
-  };
-}
-
 let v1 = '';
 /** What is in force, as the tests go on. */
 let current = '';
@@ -223,7 +193,7 @@ test('a mirror with conditions opens under traffic: no request fails, and what w
   // Looking has changed nothing.
   expect(await one('eu-a', `to_regclass('mirror_us.orders') is null`)).toBe(true);
 
-  const clients = traffic();
+  const clients = traffic(domicile, una.id);
   await apply(v2);
   const bad = await clients.end();
   expect(bad).toEqual([]);
@@ -673,7 +643,7 @@ test('what is closed goes: unqueryable first, then off the disks, and each time 
     expect.objectContaining({ kind: 'erases', cluster: 'eu', what: 'mirror_us.users' }),
   );
   // Cards are read all the time: from the copy, then from their home, and never in vain.
-  const clients = traffic();
+  const clients = traffic(domicile, una.id);
   await apply(closed);
   const bad = await clients.end();
   expect(bad).toEqual([]);

@@ -8,15 +8,15 @@ import { once } from 'node:events';
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { type Document, parseDocument } from 'yaml';
 import { verbatim } from '../regions/postgres.ts';
+import { traffic } from './traffic-for-tests.ts';
 import {
-  Client,
   domicile as command,
   eventually,
-  LAMP,
   newUser,
   STOREFRONT,
   startTestDomicile,
@@ -121,23 +121,8 @@ const superuser = (node: string, statement: string) =>
 
 /** Reads and writes all over until the work is done; answers with everything above 499. */
 async function underTraffic(work: () => Promise<void>): Promise<void> {
+  const clients = traffic(domicile, una.id);
   let ending = false;
-  let count = 0;
-  const bad: string[] = [];
-  const say = async (to: string, method: string, path: string, body?: unknown) => {
-    const client = new Client(domicile);
-    while (!ending) {
-      const { status, text } = await client.call(to, method, path, body);
-      count++;
-      if (status >= 500) bad.push(`${method} ${path} in ${to}: ${status} ${text}`);
-    }
-  };
-  const clients = [
-    say('eu', 'GET', `/users/${una.id}/card`),
-    say('us', 'GET', `/users/${una.id}/card`),
-    say('eu', 'GET', '/products'),
-    say('us', 'POST', `/users/${una.id}/orders`, LAMP),
-  ];
   let price = 8_900;
   const owner = (async () => {
     while (!ending) {
@@ -145,16 +130,19 @@ async function underTraffic(work: () => Promise<void>): Promise<void> {
         'us-a',
         `update app.products set unit_cents = ${++price} where id = 'lamp-brass'`,
       );
+      await pause(15);
     }
   })();
+  let bad: string[] = [];
   try {
     await work();
   } finally {
     ending = true;
-    await Promise.all([...clients, owner]);
+    await owner;
+    bad = await clients.end();
   }
   expect(bad).toEqual([]);
-  expect(count).toBeGreaterThan(20);
+  expect(clients.requests()).toBeGreaterThan(20);
   await eventually('the last price is everywhere', async () => {
     for (const node of [...PRIVATE, 'us-x']) {
       const there = await one(node, `select unit_cents from app.products where id = 'lamp-brass'`);
