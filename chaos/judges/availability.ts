@@ -2,8 +2,8 @@
  * Were regions that no fault touched as good as before?
  *
  * Looks at operations whose edge and home are both untouched: none of them fails, and they are not
- * slower than they were before by more than a factor. Creating somebody asks other regions, so it is
- * left out. Below a number of operations a quantile says nothing, and neither does this judge.
+ * slower than they were before by more than a factor. Creating somebody asks other regions, and so
+ * does looking for somebody who was never created: both are left out. Below a number of operations a quantile says nothing, and neither does this judge.
  */
 import type { History, Operation } from '../history.ts';
 import type { Judgement, Violation } from '../run-record.ts';
@@ -47,10 +47,14 @@ export function availability(
   const violations: Violation[] = [];
   const undecided: string[] = [];
   let checked = 0;
+  const livesFromMs = createdAtMs(operations);
   for (const { regions, fromMs, untilMs, comparedFromMs = 0 } of untouched) {
     const theirs = operations.filter(
-      ({ edge, home, action }) =>
-        regions.includes(edge) && regions.includes(home) && action.kind !== 'create',
+      ({ edge, home, action, subject, invokedAtMs }) =>
+        regions.includes(edge) &&
+        regions.includes(home) &&
+        action.kind !== 'create' &&
+        (livesFromMs.get(subject) ?? 0) <= invokedAtMs,
     );
     const during = theirs.filter(
       ({ invokedAtMs, endedAtMs }) => invokedAtMs >= fromMs && endedAtMs <= untilMs,
@@ -90,6 +94,17 @@ export function availability(
         : 'nothing was sent to untouched regions',
     undecided: undecided.length === 0 ? undefined : undecided.join('; '),
   });
+}
+
+/** When each was told of first; never where nobody succeeded. Who is in no creation was there before. */
+function createdAtMs(operations: readonly Operation[]): Map<string, number> {
+  const created = new Map<string, number>();
+  for (const { action, subject, outcome, endedAtMs } of operations) {
+    if (action.kind !== 'create') continue;
+    const before = created.get(subject) ?? Number.POSITIVE_INFINITY;
+    created.set(subject, outcome.kind === 'ok' ? Math.min(before, endedAtMs) : before);
+  }
+  return created;
 }
 
 function latencyMs(operations: readonly Operation[], quantile: number): number {

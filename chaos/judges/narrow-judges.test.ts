@@ -156,6 +156,21 @@ describe('availability', () => {
     }
   });
 
+  test('nobody is missed who was never created, and others are from then on', () => {
+    const lines = [...many(0, 5), ...many(1_000, 5)];
+    const failed = read(98, [1_500, 1_510], undefined, { outcome: FAIL, subject: 'nobody' });
+    const judged = (outcome: Line['outcome'], endedAtMs: number) => {
+      const creation: Line = {
+        ...read(99, [1_400, endedAtMs], undefined, { subject: 'nobody', outcome }),
+        action: { kind: 'create', country: 'DE' },
+      };
+      return availability(history([...lines, creation, failed]), options).verdict;
+    };
+    expect(judged(FAIL, 1_450)).toBe('holds');
+    expect(judged({ kind: 'ok', shown: { kind: 'nothing' } }, 1_550)).toBe('holds');
+    expect(judged({ kind: 'ok', shown: { kind: 'nothing' } }, 1_450)).toBe('broken');
+  });
+
   test('much slower breaks it, where that is more than noise', () => {
     const slow = (takesMs: number) =>
       availability(history([...many(0, 20), ...many(1_000, takesMs)]), options).verdict;
