@@ -15,12 +15,11 @@ import { styleText } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
 import { Command, Option } from 'commander';
 import { CannotStart } from '../regions/local/cannot-start.ts';
-import { ownModule } from '../regions/own-module.ts';
 import { BACKUPS_KEPT } from './backup/backups-kept.ts';
 import type { Answer } from './policy-command.ts';
 import { VERSION } from './version.ts';
+import { STOREFRONT } from './welcome.ts';
 
-const STOREFRONT = ownModule(import.meta.url, '../examples/storefront/app');
 const ROOT = resolve('.domicile');
 
 // Whoever may write there may change the packages themselves; where nobody may, nothing is kept.

@@ -92,6 +92,13 @@ test('the app that `domicile init` writes places people and shows them what they
   expect(read.headers.get('domicile-served-by')).toMatch(/^eu\//);
 });
 
+test('a start names the routes of no other app, and where this one tells its own', async () => {
+  expect(said).not.toContain('/orders');
+  const [, url = ''] = /curl (\S+)/.exec(said) ?? [];
+  const { paths } = (await (await fetch(url)).json()) as { paths: Record<string, unknown> };
+  expect(Object.keys(paths)).toContain('/users/{user}/notes');
+});
+
 test('`domicile init` overwrites nothing, and says what is in its way', () => {
   const before = readFileSync(join(home, 'notes/app.ts'), 'utf8');
   expect(() => run('npx', 'domicile', 'init', 'notes')).toThrow(

@@ -12,6 +12,7 @@ import type { ChildExit } from '../regions/local/child-process.ts';
 import { nameBeside } from '../regions/own-module.ts';
 import { besideApp, readFiles } from './read-files.ts';
 import { TARGETS_FILE } from './telemetry/local-metrics.ts';
+import { welcome } from './welcome.ts';
 import { startWorld, type World } from './world.ts';
 
 /** From one base backup of a region to the next. */
@@ -96,7 +97,7 @@ export async function up(options: UpOptions): Promise<UpOutcome> {
   report('ready');
   try {
     if (options.seed === true) await seed(files.app, world, options);
-    for (const line of welcome(catalogue, join(options.root, TARGETS_FILE))) print(line);
+    for (const line of welcome(files.app, catalogue, join(options.root, TARGETS_FILE))) print(line);
     await new Promise<void>((resolveEnd) => {
       if (ending.aborted) resolveEnd();
       ending.addEventListener('abort', () => resolveEnd());
@@ -142,38 +143,4 @@ async function seed(app: string, world: World, { print, ending }: UpOptions): Pr
   if (failure !== undefined && !ending.aborted) {
     print(`Seeding ended with ${failure}. Start with --seed again to add what is missing.`);
   }
-}
-
-function welcome(catalogue: Catalogue, targets: string): string[] {
-  const regions = [...catalogue.regions.values()];
-  const at = (id: string) => catalogue.regions.get(id)?.edges[0]?.url ?? regions[0]?.edges[0]?.url;
-  const [us, eu, asia] = [at('us'), at('eu'), at('asia')];
-  const json = `-H 'content-type: application/json'`;
-  return [
-    '',
-    ...regions.map(
-      ({ id, title, edges, nodes, airlocks }) =>
-        `  ${id.padEnd(6)} ${edges.map(({ url }) => url).join(' ')}   Postgres ${nodes.map(({ port }) => port).join(', ')}, airlock ${airlocks.map(({ port }) => port).join(', ')}   ${title}`,
-    ),
-    '',
-    'Five lines to try in another terminal:',
-    '',
-    '  # A user from Germany signs up in Asia. The policy, not the place, decides: home is eu.',
-    `  curl -i ${asia}/users ${json} -d '{"id":"ada","displayName":"Ada","email":"ada@example.org","country":"DE"}'`,
-    '',
-    '  # Her order is written in eu, wherever it was placed. Keep the session it answers with.',
-    `  curl -i -c jar -b jar ${us}/users/ada/orders ${json} -d '{"items":[{"product":"lamp-brass","quantity":1}]}'`,
-    '',
-    '  # She reads her own write at every edge; look at Domicile-Served-By and Domicile-Decision.',
-    `  curl -i -c jar -b jar ${eu}/users/ada/orders`,
-    '',
-    '  # Products are at home in us and read everywhere from the region’s own copy.',
-    `  curl -i ${asia}/products`,
-    '',
-    '  # Nobody chooses a home against the policy.',
-    `  curl -i ${us}/users ${json} -d '{"displayName":"Bo","email":"bo@example.org","country":"SE","home":"us"}'`,
-    '',
-    `Every edge answers /metrics on this machine; a Prometheus finds them by ${targets}`,
-    'Ctrl-C ends everything that was started here.',
-  ];
 }
