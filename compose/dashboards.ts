@@ -124,7 +124,12 @@ export const DASHBOARDS: readonly Dashboard[] = [
       ]),
       panel('Latency of hops', 'From one edge to the other and back.', 's', [
         [
-          percentile(0.95, 'http_client_request_duration', 'domicile_region, domicile_to'),
+          percentile(
+            0.95,
+            'http_client_request_duration',
+            'domicile_region, domicile_to',
+            '{domicile_errand="request"}',
+          ),
           'p95 {{domicile_region}} to {{domicile_to}}',
         ],
       ]),

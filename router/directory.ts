@@ -9,6 +9,7 @@
 import { createHmac, createSecretKey, type KeyObject } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { RegionId } from '../regions/catalogue.ts';
+import { NO_TRACE, type Trace } from './telemetry/telemetry.ts';
 
 export type Entry = {
   home: RegionId;
@@ -30,7 +31,12 @@ export type DirectoryOptions = {
   /** This region's copy, `undefined` for a key it does not hold. Rejects when it cannot be read. */
   lookUpHere: (key: string, budgetMs: number) => Promise<Entry | undefined>;
   /** One peer's own word on its own subjects. Rejects when it does not answer. */
-  lookUpThere: (peer: RegionId, key: string, budgetMs: number) => Promise<Entry | undefined>;
+  lookUpThere: (
+    peer: RegionId,
+    key: string,
+    budgetMs: number,
+    trace: Trace,
+  ) => Promise<Entry | undefined>;
 };
 
 const KEY_BYTES = 16;
@@ -79,18 +85,18 @@ export class Directory {
     this.#known.delete(key);
   }
 
-  /** Requests for one key that arrive together are one question. */
-  find(key: string, budgetMs: number): Promise<Found> {
+  /** Requests for one key that arrive together are one question, in the trace of the first. */
+  find(key: string, budgetMs: number, trace: Trace = NO_TRACE): Promise<Found> {
     const known = this.#known.get(key);
     if (known !== undefined) return Promise.resolve({ kind: 'found', entry: known });
     const asking = this.#asking.get(key);
     if (asking !== undefined) return asking;
-    const asked = this.#ask(key, budgetMs).finally(() => this.#asking.delete(key));
+    const asked = this.#ask(key, budgetMs, trace).finally(() => this.#asking.delete(key));
     this.#asking.set(key, asked);
     return asked;
   }
 
-  async #ask(key: string, budgetMs: number): Promise<Found> {
+  async #ask(key: string, budgetMs: number, trace: Trace): Promise<Found> {
     const { here, peers, lookUpHere, lookUpThere } = this.#options;
     const silent: RegionId[] = [];
     const hear = async (region: RegionId, answer: Promise<Entry | undefined>) => {
@@ -104,7 +110,7 @@ export class Directory {
     const ours = await hear(here, lookUpHere(key, budgetMs));
     if (ours !== undefined) return this.#found(key, ours);
     const theirs = await firstDefined(
-      peers.map((peer) => hear(peer, lookUpThere(peer, key, budgetMs))),
+      peers.map((peer) => hear(peer, lookUpThere(peer, key, budgetMs, trace))),
     );
     if (theirs !== undefined) return this.#found(key, theirs);
     return silent.length > 0 ? { kind: 'unsure', silent } : { kind: 'unknown' };

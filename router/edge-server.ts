@@ -17,7 +17,7 @@ import type { RegionId } from '../regions/catalogue.ts';
 import { formatLsn } from '../regions/position.ts';
 import { cookieFields, isLoopback, SESSION_HEADER } from './carried-session.ts';
 import { type Domicile, listedRoutes, lockBody, touchedBy } from './domicile.ts';
-import { type Edge, type NodeEnv, targetOf } from './edge.ts';
+import { type Edge, type NodeEnv, routeOf, targetOf } from './edge.ts';
 import { holdBodies, leaveBody } from './held-body.ts';
 import { HopGuard, type HopPolicy, isSafe } from './hop.ts';
 import { type OpenApi, openApiOf } from './openapi.ts';
@@ -26,7 +26,7 @@ import type { PolicyInForce } from './policy-in-force.ts';
 import { problem, Refusal } from './problem.ts';
 import { limitedBody } from './request-body.ts';
 import { BETWEEN_EDGES, HEALTH, Stay } from './stay.ts';
-import { HOP_TRACE_HEADER, TRACE_RESPONSE_HEADER } from './telemetry/telemetry.ts';
+import { HOP_TRACE_HEADER, methodName, TRACE_RESPONSE_HEADER } from './telemetry/telemetry.ts';
 import { VERSION } from './version.ts';
 import { DecideAnew, Visit } from './visit.ts';
 
@@ -91,6 +91,9 @@ export function edgeFetch({ edge, app, hopKey, log }: EdgeServerOptions): EdgeFe
       : refuse(c.env.visit, new Refusal({ kind: 'method-not-allowed', allowed }));
   });
   root.onError((error, c) => {
+    const pattern = routeOf(c);
+    if (pattern !== undefined && pattern !== '/*')
+      c.env.visit.route = { method: methodName(c.req.method), pattern };
     if (error instanceof Refusal) {
       edge.receiptOfRefusal(c, c.env.visit, error.failure);
       return refuse(c.env.visit, error);
@@ -362,6 +365,14 @@ function traceIds({ trace }: Visit): Record<string, string> {
   return trace.ids === undefined ? {} : { trace_id: trace.ids.traceId, span_id: trace.ids.spanId };
 }
 
+function logRefusal({ refusalLog, now }: Edge, visit: Visit, reason: string, { status }: Response) {
+  // It has a line of its own, with the place in the code.
+  if (reason === 'internal') return;
+  const { route, home, hopFrom: from, passedOver } = visit;
+  const trace = traceIds(visit);
+  refusalLog.refused({ reason, status, route, home, from, passedOver, trace }, now());
+}
+
 function refuse(visit: Visit, refusal: Refusal): Response {
   visit.decision = { kind: 'refuse', because: refusal.failure.kind };
   return refusal.getResponse();
@@ -384,6 +395,7 @@ function stamp(
   };
   for (const [name, value] of visit.fields(edge.now())) set(name, value);
   edge.count(visit);
+  if (visit.decision.kind === 'refuse') logRefusal(edge, visit, visit.decision.because, response);
   const { ids } = visit.trace;
   if (ids !== undefined) set(TRACE_RESPONSE_HEADER, `00-${ids.traceId}-${ids.spanId}-01`);
   visit.trace.end(visit, response.status);

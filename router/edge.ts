@@ -39,12 +39,18 @@ import { type PolicyRecord, recordAt } from './policy-record.ts';
 import { type Failure, problem, Refusal } from './problem.ts';
 import { readPolicyText } from './read-files.ts';
 import { isAboutResidency, Receipts, routeForReceipt } from './receipts.ts';
+import { RefusalLog } from './refusal-log.ts';
 import { RegionDatabase } from './region-database.ts';
 import { inTime } from './request-body.ts';
 import { SessionTokens } from './session-token.ts';
 import type { Place } from './share.ts';
 import { SubjectTokens } from './subject-token.ts';
-import { HOP_TRACE_HEADER, type Telemetry } from './telemetry/telemetry.ts';
+import {
+  HOP_TRACE_HEADER,
+  type Question,
+  type Telemetry,
+  type Trace,
+} from './telemetry/telemetry.ts';
 import { type Anew, DecideAnew, type Visit } from './visit.ts';
 import { lookAt, originOf, Watch } from './watch.ts';
 
@@ -127,6 +133,11 @@ export const DEFAULT_LIMITS: EdgeLimits = {
 /** A refused hop waits for this twice at most: for the primary, then for a replica. */
 const POLICY_MS_MAX = 400;
 
+/** What edges ask each other; `edge-server.ts` answers. */
+const ASK_DIRECTORY: Question = { method: 'GET', route: '/.domicile/directory/:key' };
+const ASK_CLAIM: Question = { method: 'POST', route: '/.domicile/claims' };
+const ASK_RELEASE: Question = { method: 'DELETE', route: '/.domicile/claims' };
+
 /** An edge may give a peer or a node of its own at most this long for a router's own question. */
 const QUESTION_MS_MAX = 1_000;
 
@@ -148,6 +159,7 @@ export class Edge {
   readonly peers: Peers;
   readonly admission: Admission;
   readonly receipts: Receipts;
+  readonly refusalLog: RefusalLog;
   #hashes: IdempotencyHashes;
   #forgetAnswers: ForgetAnswers;
   #options: EdgeOptions;
@@ -174,6 +186,7 @@ export class Edge {
     });
     this.limits = limits;
     this.now = now;
+    this.refusalLog = new RefusalLog(options.log);
     const { keeper } = region;
     this.#hashes = new IdempotencyHashes(options.directoryKey);
     this.tokens = new SessionTokens(options.sessionKeys);
@@ -238,7 +251,7 @@ export class Edge {
       peers: peersNearestFirst(catalogue, here).map(({ id }) => id),
       entriesMax: limits.directoryEntriesMax,
       lookUpHere: (key, budgetMs) => this.lookUp(key, budgetMs),
-      lookUpThere: (peer, key, budgetMs) => this.#lookUpThere(peer, key, budgetMs),
+      lookUpThere: (peer, key, budgetMs, trace) => this.#lookUpThere(peer, key, budgetMs, trace),
     });
   }
 
@@ -338,7 +351,7 @@ export class Edge {
     const known = this.directory.recall(key);
     if (known !== undefined) return known;
     const startedAtMs = this.now();
-    const found = await this.directory.find(key, this.#questionMs(visit));
+    const found = await this.directory.find(key, this.#questionMs(visit), visit.trace);
     visit.timed('directory', this.now() - startedAtMs);
     switch (found.kind) {
       case 'found':
@@ -684,10 +697,8 @@ export class Edge {
         const budgetMs = this.#questionMs(visit);
         try {
           if (region === here) return await this.claimHere(key, here, claim, budgetMs);
-          const answer = await this.#askPeer(region, 'POST', '/.domicile/claims', budgetMs, {
-            key,
-            home: here,
-            claim,
+          const answer = await this.#askPeer(region, ASK_CLAIM, budgetMs, visit.trace, {
+            body: { key, home: here, claim },
           });
           return answer.status === 200 ? (answer.body as Ballot) : { kind: 'silent' };
         } catch {
@@ -697,15 +708,20 @@ export class Edge {
       releaseAt: async (region, key, claim) => {
         const budgetMs = this.#questionMs(visit);
         if (region === here) return this.releaseHere(key, claim, budgetMs);
-        await this.#askPeer(region, 'DELETE', '/.domicile/claims', budgetMs, { key, claim }).catch(
-          () => undefined,
-        );
+        await this.#askPeer(region, ASK_RELEASE, budgetMs, visit.trace, {
+          body: { key, claim },
+        }).catch(() => undefined);
       },
     };
   }
 
-  async #lookUpThere(peer: RegionId, key: string, budgetMs: number): Promise<Entry | undefined> {
-    const answer = await this.#askPeer(peer, 'GET', `/.domicile/directory/${key}`, budgetMs);
+  async #lookUpThere(
+    peer: RegionId,
+    key: string,
+    budgetMs: number,
+    trace: Trace,
+  ): Promise<Entry | undefined> {
+    const answer = await this.#askPeer(peer, ASK_DIRECTORY, budgetMs, trace, { key });
     if (answer.status === 404) return undefined;
     if (answer.status !== 200) throw new Error(`peer ${peer} answered ${answer.status}`);
     return answer.body as Entry;
@@ -713,23 +729,25 @@ export class Edge {
 
   async #askPeer(
     peer: RegionId,
-    method: string,
-    target: string,
+    question: Question,
     budgetMs: number,
-    body?: unknown,
+    trace: Trace,
+    { key = '', body }: { key?: string; body?: unknown },
   ): Promise<{ status: number; body: unknown }> {
     const payload = body === undefined ? undefined : new TextEncoder().encode(JSON.stringify(body));
     const passage = this.peers.enter(peer, 'question', payload?.length ?? 0);
     if (passage.kind !== 'free') throw new Error(`peer ${peer}: ${passage.kind}`);
+    const asked = trace.question(peer, question);
     const answer = await this.peers.send(peer, passage.place, {
-      method,
-      target,
-      headers: { 'content-type': 'application/json' },
+      method: question.method,
+      target: question.route.replace(':key', key),
+      headers: { 'content-type': 'application/json', ...asked.fields },
       body: payload,
       budgetMs,
       // Directory and claims know homes, not policies.
       policy: undefined,
     });
+    asked.ended(answer.kind === 'answered' ? { status: answer.status } : { error: answer.code });
     if (answer.kind === 'unreachable') throw new Error(`peer ${peer}: ${answer.code}`);
     const text = await new Response(answer.body).text();
     return { status: answer.status, body: text === '' ? undefined : JSON.parse(text) };
@@ -803,7 +821,7 @@ function redirectAnswer(asked: string | undefined): 'location' | 'problem' {
 }
 
 /** The pattern of the route that serves, or would have served, the request. */
-function routeOf(c: Ctx): string | undefined {
+export function routeOf(c: Ctx): string | undefined {
   return routeForReceipt(routePath(c, -1));
 }
 

@@ -81,6 +81,8 @@ export class Visit {
   trace: Trace = NO_TRACE;
 
   decision: Decision = { kind: 'answer' };
+  /** Of a request that was refused by its handler or on the way to it. */
+  route: { method: string; pattern: string } | undefined;
   passedOver: readonly PassedOver[] = [];
   home: RegionId | undefined;
   /** Upper bound of the age of what was served, in milliseconds. */

@@ -50,6 +50,7 @@ import {
 } from '@opentelemetry/sdk-trace';
 import type { RegionId } from '../../regions/catalogue.ts';
 import type { Edge } from '../edge.ts';
+import type { Errand } from '../peers.ts';
 import type { Visit } from '../visit.ts';
 import { floorTexts } from './floor-texts.ts';
 import {
@@ -72,6 +73,7 @@ import {
   type HopCall,
   type MetricSnapshot,
   methodName,
+  type Question,
   type RecordedSpan,
   type SqlCall,
   type SqlTarget,
@@ -296,16 +298,24 @@ class RequestTrace implements Trace {
   }
 
   hop(to: RegionId): HopCall {
+    return this.#put(to, 'request', methodName(this.#begins.method), this.#route);
+  }
+
+  question(to: RegionId, { method, route }: Question): HopCall {
+    return this.#put(to, 'question', method, route);
+  }
+
+  #put(to: RegionId, errand: Errand, name: string, route: string | undefined): HopCall {
     const startedAtMs = this.#nowMs();
-    const name = methodName(this.#begins.method);
-    const template = this.#route === undefined ? {} : { [A.urlTemplate]: this.#route };
+    const what = { [A.method]: name, [A.to]: to, [A.errand]: errand };
+    const template = route === undefined ? {} : { [A.urlTemplate]: route };
     const span = this.#recorded
       ? this.#all.tracer.startSpan(
-          named(name, this.#route),
+          named(name, route),
           {
             kind: SpanKind.CLIENT,
             startTime: startedAtMs,
-            attributes: { [A.method]: name, [A.to]: to, ...template },
+            attributes: { ...what, ...template },
           },
           this.#context,
         )
@@ -317,11 +327,7 @@ class RequestTrace implements Trace {
         const nowMs = this.#nowMs();
         const how =
           'status' in outcome ? { [A.status]: outcome.status } : { [A.errorType]: outcome.error };
-        this.#all.hopDuration.record((nowMs - startedAtMs) / 1_000, {
-          [A.method]: name,
-          [A.to]: to,
-          ...how,
-        });
+        this.#all.hopDuration.record((nowMs - startedAtMs) / 1_000, { ...what, ...how });
         span?.setAttributes(how);
         if (span !== undefined && 'error' in outcome) fail(span, outcome.error);
         span?.end(nowMs);

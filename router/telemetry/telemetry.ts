@@ -54,6 +54,9 @@ export type SqlTarget = {
   database: string;
 };
 
+/** A question of the router's own to another region, by the pattern of its route. */
+export type Question = { method: string; route: string };
+
 export type HopCall = {
   /** Header fields for the peer. */
   fields: Readonly<Record<string, string>>;
@@ -70,6 +73,7 @@ export interface Trace {
   decided(visit: Visit): void;
   sql(target: SqlTarget): SqlCall;
   hop(to: RegionId): HopCall;
+  question(to: RegionId, question: Question): HopCall;
   /** The pattern of the route that was met. */
   met(route: string): void;
   end(visit: Visit, status: number): void;
@@ -151,6 +155,7 @@ export const NO_TRACE: Trace = {
   decided: () => {},
   sql: () => NO_SQL,
   hop: () => NO_HOP,
+  question: () => NO_HOP,
   met: () => {},
   end: () => {},
 };

@@ -115,6 +115,38 @@ test('one trace shows a request from the edge it met to the rows of its home', a
   });
 });
 
+test('what edges ask each other for a request is in its trace', async () => {
+  const id = newId();
+  const created = await domicile.call('eu', 'POST', '/users', { body: newUser('DE', id) });
+  expect(created.status).toBe(201);
+  const asked = await domicile.call('us', 'GET', `/users/${id}`);
+  expect(asked.headers['domicile-decision']).toContain('forward;to=eu');
+  const unknown = await domicile.call('asia', 'GET', `/users/${newId()}`);
+  expect(unknown.status).toBe(404);
+  for (const { answer, edge, name, edges } of [
+    { answer: created, edge: 'eu', name: 'POST /.domicile/claims', edges: ['us', 'asia'] },
+    { answer: unknown, edge: 'asia', name: 'GET /.domicile/directory/:key', edges: ['us', 'eu'] },
+  ]) {
+    const spans = await traceOf(answer.headers.traceresponse, 4);
+    const [root] = spans.filter(({ parentSpanId }) => !parentSpanId);
+    expect(root?.edge).toBe(`edge-${edge}`);
+    const questions = spans.filter((span) => span.name === name && span.kind === 3);
+    expect(questions.length).toBeGreaterThan(0);
+    for (const { spanId, parentSpanId, attributes } of questions) {
+      expect(parentSpanId).toBe(root?.spanId);
+      expect(attributes).toMatchObject({ 'domicile.errand': 'question' });
+      expect(edges).toContain(attributes['domicile.to']);
+      const there = spans.find((span) => span.parentSpanId === spanId);
+      expect(there).toMatchObject({
+        name,
+        kind: 2,
+        edge: `edge-${attributes['domicile.to']}`,
+        attributes: { 'domicile.decision': 'answer', 'domicile.from': edge },
+      });
+    }
+  }
+});
+
 test('a read tells its floor, the nodes it passed over and why', async () => {
   const ada = new Client(domicile);
   const id = newId();
@@ -456,6 +488,19 @@ test('nothing that a client sends, or that names it, is in traces, metrics or lo
   expect(failed.length).toBeGreaterThan(0);
   const traceIds = new Set(spans.map(({ traceId }) => traceId));
   for (const line of failed) expect(traceIds).toContain(JSON.parse(line).trace_id);
+  const refused = logs
+    .flatMap((log) => String(log).split('\n'))
+    .filter((line) => line.includes('"event":"refused"'))
+    .map((line) => JSON.parse(line));
+  // The test above had edges that recorded nothing, and logs of their own.
+  for (const { trace_id } of refused) expect(traceIds).toContain(trace_id);
+  const reasons = new Set(refused.map(({ reason }) => reason));
+  expect([...reasons]).toEqual(
+    expect.arrayContaining(['not-found', 'unknown-subject', 'subject-exists', 'hop-refused']),
+  );
+  expect(refused.map(({ method, route }) => `${method} ${route}`)).toEqual(
+    expect.arrayContaining(['GET /users/:user', 'POST /users', 'GET /users/:user/orders']),
+  );
   // The search finds what is there.
   const control = Buffer.from(
     `{"x":"${Buffer.from(`ab${planted.at(1)}cd`).toString('base64url')}"}`,
