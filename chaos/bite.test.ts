@@ -111,6 +111,25 @@ test('what looks show of a region', () => {
   ]);
 });
 
+test('copies are old when half of the looks during faults say so', () => {
+  const aged = (...ages: [number, number][]) =>
+    copiesAged(
+      seen(
+        [],
+        ages.map(([atMs, us]) => look(atMs, { copyAgeMs: { us } })),
+      ),
+      'us',
+      1_200,
+    );
+  expect(aged([1_000, 100], [1_100, 1_300], [1_200, 1_200])).toEqual([
+    'copies of us were over 1200 ms old at half of 3 looks, and up to 1300 ms',
+  ]);
+  expect(aged([1_000, 100], [1_100, 9_000], [1_200, 1_199])).toEqual([]);
+  // Before the fault and after it.
+  expect(aged([999, 9_000], [1_500, 100], [2_001, 9_000])).toEqual([]);
+  expect(aged()).toEqual([]);
+});
+
 test('all or nothing', () => {
   expect(all(['a'], ['b', 'c'])).toEqual(['a', 'b', 'c']);
   expect(all(['a'], [])).toEqual([]);

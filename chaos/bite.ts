@@ -91,10 +91,22 @@ export function reconnected({ looks, faults }: Seen, region: string, atLeast: nu
   return grew >= atLeast ? [`the edge of ${region} opened ${grew} connections anew`] : [];
 }
 
-/** A region's copies of another home were so old. */
-export function copiesAged({ looks }: Seen, home: string, ms: number): string[] {
-  const oldest = Math.max(0, ...looks.map((look) => look.copyAgeMs?.[home] ?? 0));
-  return oldest < ms ? [] : [`copies of ${home} were up to ${Math.round(oldest)} ms old`];
+/**
+ * Other regions' copies of a home were so old while faults lasted, at half of the looks: one look at
+ * an old one is had on a busy machine as well.
+ */
+export function copiesAged({ looks, faults }: Seen, home: string, ms: number): string[] {
+  const fromMs = Math.min(...faults.map((span) => span.fromMs));
+  const untilMs = Math.max(...faults.map((span) => span.untilMs ?? span.fromMs + KILL_FELT_MS));
+  const ages = looks
+    .filter(({ atMs }) => atMs >= fromMs && atMs <= untilMs)
+    .flatMap(({ copyAgeMs }) => copyAgeMs?.[home] ?? [])
+    .sort((a, b) => a - b);
+  const middle = ages[Math.floor(ages.length / 2)] ?? 0;
+  if (middle < ms) return [];
+  return [
+    `copies of ${home} were over ${Math.round(middle)} ms old at half of ${ages.length} looks, and up to ${Math.round(ages.at(-1) ?? 0)} ms`,
+  ];
 }
 
 /** Answers carried this decision, such as `forward`, while a fault lasted. */

@@ -22,7 +22,7 @@ import {
 } from './fault.ts';
 import { chooseLinks, type Link } from './links.ts';
 import { changedPolicy } from './policy-change.ts';
-import { probe } from './probe.ts';
+import { ANSWER_MS_MAX, probe } from './probe.ts';
 import { isStopped, isThere } from './process-state.ts';
 
 /** A fault that lasts. */
@@ -198,13 +198,12 @@ export class Breaking {
     return chosen;
   }
 
-  async #probe(link: Link | undefined) {
+  async #probe(link: Link | undefined, lateMs = 0) {
     if (link === undefined) return undefined;
     const { listen } = await this.#world.faults.proxy(link.name);
-    return probe(
-      listen,
-      link.to.kind === 'edge' || link.to.kind === 'keeper' ? 'http' : 'postgres',
-    );
+    const { kind } = link.to;
+    const protocol = kind === 'edge' || kind === 'keeper' ? 'http' : 'postgres';
+    return probe(listen, protocol, ANSWER_MS_MAX + lateMs);
   }
 
   async #difference(
@@ -213,12 +212,14 @@ export class Breaking {
     before: Awaited<ReturnType<typeof probe>> | undefined,
   ): Promise<string | undefined> {
     const { kind } = fault;
-    const after = await this.#probe(link);
+    const lateMs = kind === 'slow' ? 2 * (fault.latencyMs + (fault.jitterMs ?? 0)) : 0;
+    const after = await this.#probe(link, lateMs);
     if (link === undefined || before === undefined || after === undefined) return undefined;
     const told = `${link.name}: ${before.says} before, ${after.says} now`;
     if (fault.kind === 'slow') {
-      // There and back, and no jitter makes up for that.
-      return after.ms >= 2 * (fault.latencyMs - (fault.jitterMs ?? 0)) ? told : undefined;
+      // There and back, and no jitter makes up for that. Whoever says nothing is not slow.
+      const isLate = after.ms >= 2 * (fault.latencyMs - (fault.jitterMs ?? 0));
+      return after.kind === 'answered' && isLate ? told : undefined;
     }
     // A small answer passes these as it is; whether anybody felt them is for the run to show.
     if (kind === 'narrow' || kind === 'limit' || kind === 'slice' || kind === 'reset') {

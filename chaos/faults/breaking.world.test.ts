@@ -33,6 +33,7 @@ afterAll(async () => {
 afterEach(() => breaking.healAll());
 
 const edges = { from: edge('us'), to: edge('eu') };
+const to = (region: string) => ({ to: airlock(region) });
 const answers = async () => (await world.health(world.edgesOf('eu')[0] ?? '')) !== undefined;
 
 async function untouched(): Promise<boolean> {
@@ -46,6 +47,12 @@ describe('a fault of the network', () => {
     ['hole', { kind: 'hole', links: edges }, /answered.*no answer/],
     ['half a hole', { kind: 'hole', links: edges, direction: 'downstream' }, /answered.*no answer/],
     ['slow', { kind: 'slow', links: edges, latencyMs: 300 }, /answered.*answered in \d{3,} ms/],
+    // There and back it takes longer than anybody waits for an answer otherwise.
+    [
+      'very slow',
+      { kind: 'slow', links: to('us'), latencyMs: 900 },
+      /answered.*in (1[89]|2)\d+ ms/,
+    ],
     ['narrow', { kind: 'narrow', links: edges, kBps: 64 }, /bandwidth/],
     ['reset', { kind: 'reset', links: edges, afterMs: 0 }, /reset_peer/],
     ['limit', { kind: 'limit', links: edges, bytes: 100 }, /limit_data/],

@@ -18,8 +18,9 @@ export const FEEDS_SLICED: Scenario = {
     {
       atMs: WARM_MS + draw(0, 1_000),
       forMs: 14_000,
-      fault: { kind: 'slow', links: { to: airlock('us') }, latencyMs: draw(600, 1_200) },
+      fault: { kind: 'slow', links: { to: airlock('us') }, latencyMs: draw(800, 1_200) },
     },
   ],
-  bit: (seen) => copiesAged(seen, 'us', 1_000),
+  // A copy at rest is half a pulse old at half of the looks, and a pulse comes every second.
+  bit: (seen) => copiesAged(seen, 'us', 1_200),
 };
