@@ -140,5 +140,11 @@ export const SAMPLES: Samples = {
     kind: 'undeclared-in-policy',
     what: 'The mirror "public_profiles"',
   },
+  'console-unauthenticated': { kind: 'console-unauthenticated' },
+  'console-attempts-limited': { kind: 'console-attempts-limited', retryAfterMs: 700 },
+  'console-cross-origin': { kind: 'console-cross-origin' },
+  'console-forbidden': { kind: 'console-forbidden', role: 'viewer' },
+  'console-nothing-here': { kind: 'console-nothing-here' },
+  'console-streams-full': { kind: 'console-streams-full' },
   internal: { kind: 'internal' },
 };

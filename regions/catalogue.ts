@@ -18,6 +18,8 @@ export type Region = {
   id: RegionId;
   /** Words for a person: `Frankfurt, Germany`. */
   title: string;
+  /** Degrees, north and east positive; for drawing it. */
+  place?: { latitude: number; longitude: number };
   /** Name of the app's database on every node of the region. */
   database: string;
   edges: readonly EdgeAddress[];

@@ -137,6 +137,13 @@ const airlockWithPeers = node.extend({
 const region = z
   .strictObject({
     title: z.string().min(1).max(100).describe('Words for a person, such as Frankfurt, Germany.'),
+    place: z
+      .strictObject({
+        latitude: z.number().min(-90).max(90).describe('Degrees, north is positive.'),
+        longitude: z.number().min(-180).max(180).describe('Degrees, east is positive.'),
+      })
+      .optional()
+      .describe('Where the console draws it. Default: somewhere in a row with the others.'),
     database: z
       .string()
       .regex(DATABASE, 'is not a database name: lower-case letters, digits and underscores')
@@ -224,10 +231,11 @@ function catalogue({ regions, distances = [] }: CatalogueFile): Catalogue {
   const found = new Map<RegionId, Region>();
   const ids = Object.keys(regions);
   for (const [id, written] of Object.entries(regions)) {
-    const { title, database, edges, nodes, keeper, backup } = written;
+    const { title, place, database, edges, nodes, keeper, backup } = written;
     found.set(id, {
       id,
       title,
+      ...(place !== undefined && { place }),
       database: database ?? DATABASE_DEFAULT,
       edges: edges.map(({ name, url, publicUrl }) => ({
         name,

@@ -7,11 +7,14 @@ import { createSecretKey, randomBytes, randomUUID } from 'node:crypto';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Hono } from 'hono';
+import { formatComplaint } from '../regions/yaml-complaint.ts';
 import { readConfig } from './config.ts';
+import type { Operators } from './console/operators-file.ts';
+import { startConsole } from './console/start-console.ts';
 import type { Domicile } from './domicile.ts';
 import { Edge } from './edge.ts';
 import { edgeFetch, listen } from './edge-server.ts';
-import { besideApp, readFiles } from './read-files.ts';
+import { besideApp, readFiles, readText, shown } from './read-files.ts';
 import { type RunningTelemetry, startTelemetry } from './telemetry/start-telemetry.ts';
 import { uuid8 } from './uuid8.ts';
 
@@ -24,6 +27,8 @@ export type EdgeCommand = {
   name?: string;
   /** `host:port`; the address of the edge in the catalogue by default. */
   listen?: string;
+  /** Who may use the console; nobody, and there is none, by default. */
+  operators?: string;
 };
 
 /** What an entry file hands down: nothing below it reads clocks, randomness or the environment. */
@@ -43,7 +48,8 @@ export async function startEdge(command: EdgeCommand, outside: Outside): Promise
   const files = await readFiles(besideApp(command.app, command));
   const settings = readConfig(outside.environment);
   const app = await loadApp(command.app);
-  const complaints = [files, settings, app].flatMap((read) =>
+  const operators = await operatorsOf(command.operators);
+  const complaints = [files, settings, app, operators].flatMap((read) =>
     'complaints' in read ? [...read.complaints] : [],
   );
   const address = 'catalogue' in files ? addressOf(command, files.catalogue) : undefined;
@@ -53,6 +59,7 @@ export async function startEdge(command: EdgeCommand, outside: Outside): Promise
     'complaints' in files ||
     'complaints' in settings ||
     'complaints' in app ||
+    'complaints' in operators ||
     address === undefined ||
     'complaint' in address
   ) {
@@ -104,11 +111,20 @@ export async function startEdge(command: EdgeCommand, outside: Outside): Promise
     };
   }
   edge.telemetry = telemetry.telemetry;
-  const fetch = edgeFetch({ edge, app: app.app, hopKey, log: outside.log });
+  const console = await startConsole({
+    edge,
+    operators: operators.operators,
+    version: outside.version,
+    drawSecret: () => randomBytes(32).toString('base64url'),
+    wallClock: outside.wallClock,
+    log: outside.log,
+  });
+  const fetch = edgeFetch({ edge, app: app.app, hopKey, log: outside.log, console });
   try {
     const server = await listen(fetch, address.host, address.port, config.limits.budgetMs);
     const stop = async () => {
       const closed = new Promise<void>((done) => server.close(() => done()));
+      console.stop();
       server.closeIdleConnections();
       await closed;
       await telemetry.stop();
@@ -147,6 +163,18 @@ function addressOf(
   }
   const { hostname, port, protocol } = new URL(url);
   return { host: hostname, port: port === '' ? (protocol === 'https:' ? 443 : 80) : Number(port) };
+}
+
+/** The reader of the file is loaded where there is one. */
+async function operatorsOf(
+  path: string | undefined,
+): Promise<{ operators: Operators | undefined } | { complaints: readonly string[] }> {
+  if (path === undefined) return { operators: undefined };
+  const file = await readText(path);
+  if ('complaint' in file) return { complaints: [file.complaint] };
+  const { readOperators } = await import('./console/operators-file.ts');
+  const read = readOperators(file.text, shown(path));
+  return 'complaints' in read ? { complaints: read.complaints.map(formatComplaint) } : read;
 }
 
 async function loadApp(

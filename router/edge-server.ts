@@ -16,6 +16,7 @@ import { z } from 'zod';
 import type { RegionId } from '../regions/catalogue.ts';
 import { formatLsn } from '../regions/position.ts';
 import { cookieFields, isLoopback, SESSION_HEADER } from './carried-session.ts';
+import type { RegionPicture } from './console/region-picture.ts';
 import { type Domicile, listedRoutes, lockBody, touchedBy } from './domicile.ts';
 import { type Edge, type NodeEnv, routeOf, targetOf } from './edge.ts';
 import { holdBodies, leaveBody } from './held-body.ts';
@@ -25,7 +26,7 @@ import { hopContent } from './peers.ts';
 import type { PolicyInForce } from './policy-in-force.ts';
 import { problem, Refusal } from './problem.ts';
 import { limitedBody } from './request-body.ts';
-import { BETWEEN_EDGES, HEALTH, Stay } from './stay.ts';
+import { BETWEEN_EDGES, CONSOLE_QUESTION, HEALTH, Stay } from './stay.ts';
 import { HOP_TRACE_HEADER, methodName, TRACE_RESPONSE_HEADER } from './telemetry/telemetry.ts';
 import { VERSION } from './version.ts';
 import { DecideAnew, Visit } from './visit.ts';
@@ -36,6 +37,14 @@ export type EdgeServerOptions = {
   hopKey: KeyObject;
   /** One line for each thing an operator must know; never a value of a request. */
   log: (line: Record<string, unknown>) => void;
+  console?: EdgeConsole;
+};
+
+/** What of a console reaches the wire: for people, and for the consoles of other edges. */
+export type EdgeConsole = {
+  /** Undefined for requests that are not for it. */
+  answer: (request: Request, env: NodeEnv) => Promise<Response> | undefined;
+  picture: () => Promise<RegionPicture>;
 };
 
 export type EdgeFetch = (request: Request, env?: NodeEnv) => Promise<Response>;
@@ -59,7 +68,8 @@ const Key = z.string().regex(/^[A-Za-z0-9_-]{22}$/);
 const ClaimBody = z.strictObject({ key: Key, home: z.string().max(16), claim: z.uuid() });
 const ReleaseBody = z.strictObject({ key: Key, claim: z.uuid() });
 
-export function edgeFetch({ edge, app, hopKey, log }: EdgeServerOptions): EdgeFetch {
+export function edgeFetch(options: EdgeServerOptions): EdgeFetch {
+  const { edge, app, hopKey, log, console } = options;
   const guard = new HopGuard(edge.here, hopKey);
   const root = new Hono<Domicile>();
   if (edge.telemetry !== undefined) {
@@ -80,7 +90,7 @@ export function edgeFetch({ edge, app, hopKey, log }: EdgeServerOptions): EdgeFe
     }
     return next();
   });
-  root.route('/.domicile', betweenEdges(edge, app));
+  root.route('/.domicile', betweenEdges(edge, app, console));
   root.route('/', app);
   root.notFound((c) => {
     const allowed = methodsOf(root, c.req.path);
@@ -119,6 +129,9 @@ export function edgeFetch({ edge, app, hopKey, log }: EdgeServerOptions): EdgeFe
   }
 
   return async function fetch(request, env = {}) {
+    // Before anything that names region or policy, or that a crowd of clients could hold up.
+    const forConsole = console?.answer(request, env);
+    if (forConsole !== undefined) return forConsole;
     const stay = new Stay(edge, request);
     const visit = firstVisit();
     if (stay.hopHeader === null) beginTrace(edge, request, visit, false);
@@ -209,7 +222,11 @@ export function listen(
 }
 
 /** What edges ask each other; everybody may ask how this one is, and what it serves. */
-function betweenEdges(edge: Edge, app: Hono<Domicile>): Hono<Domicile> {
+function betweenEdges(
+  edge: Edge,
+  app: Hono<Domicile>,
+  console: EdgeConsole | undefined,
+): Hono<Domicile> {
   let description: OpenApi | undefined;
   return new Hono<Domicile>()
     .get('/health', (c) => {
@@ -262,6 +279,10 @@ function betweenEdges(edge: Edge, app: Hono<Domicile>): Hono<Domicile> {
         ? await edge.lookUp(key.data, leftMs(edge, c.env.visit))
         : undefined;
       return entry === undefined ? c.body(null, 404) : c.json(entry);
+    })
+    .get('/console', async (c) => {
+      if (console === undefined) throw new Refusal({ kind: 'not-found' });
+      return c.json(await console.picture());
     })
     .post('/claims', async (c) => {
       const { key, home, claim } = ClaimBody.parse(await c.req.json());
@@ -347,10 +368,13 @@ async function arrival(
   return { from, budgetMs, policy, request: new Request(url, { method, headers, body }) };
 }
 
-/** A look at an edge's health is no request of anybody's. A peer is believed once its hop is. */
+/** What is asked all the time by whoever looks at an edge. */
+const LOOKS = [HEALTH, CONSOLE_QUESTION];
+
+/** A look at an edge is no request of anybody's. A peer is believed once its hop is. */
 function beginTrace(edge: Edge, { method, url, headers }: Request, visit: Visit, genuine: boolean) {
   const { telemetry } = edge;
-  if (telemetry === undefined || url.endsWith(HEALTH)) return;
+  if (telemetry === undefined || LOOKS.some((look) => url.endsWith(look))) return;
   visit.trace = telemetry.begin({
     method,
     scheme: url.startsWith('https:') ? 'https' : 'http',
@@ -394,7 +418,10 @@ function stamp(
     else outgoing.setHeader(name, value);
   };
   for (const [name, value] of visit.fields(edge.now())) set(name, value);
-  edge.count(visit);
+  edge.count(
+    visit,
+    LOOKS.some((look) => url.endsWith(look)),
+  );
   if (visit.decision.kind === 'refuse') logRefusal(edge, visit, visit.decision.because, response);
   const { ids } = visit.trace;
   if (ids !== undefined) set(TRACE_RESPONSE_HEADER, `00-${ids.traceId}-${ids.spanId}-01`);

@@ -23,6 +23,7 @@ import { Sightings } from '../regions/sighting.ts';
 import { Admission } from './admission.ts';
 import { carriedSession, SESSION_HEADER } from './carried-session.ts';
 import { type Ballot, claimId, type Electorate, release } from './claims.ts';
+import type { TrafficCounter } from './console/traffic.ts';
 import { Directory, type Entry } from './directory.ts';
 import { type Data, type Domicile, idempotencyKeyOf, isRead, type Newcomer } from './domicile.ts';
 import { ForgetAnswers } from './forget-answers.ts';
@@ -44,9 +45,11 @@ import { RegionDatabase } from './region-database.ts';
 import { inTime } from './request-body.ts';
 import { SessionTokens } from './session-token.ts';
 import type { Place } from './share.ts';
+import { CONSOLE_QUESTION } from './stay.ts';
 import { SubjectTokens } from './subject-token.ts';
 import {
   HOP_TRACE_HEADER,
+  NO_TRACE,
   type Question,
   type Telemetry,
   type Trace,
@@ -137,6 +140,7 @@ const POLICY_MS_MAX = 400;
 const ASK_DIRECTORY: Question = { method: 'GET', route: '/.domicile/directory/:key' };
 const ASK_CLAIM: Question = { method: 'POST', route: '/.domicile/claims' };
 const ASK_RELEASE: Question = { method: 'DELETE', route: '/.domicile/claims' };
+const ASK_CONSOLE: Question = { method: 'GET', route: CONSOLE_QUESTION };
 
 /** An edge may give a peer or a node of its own at most this long for a router's own question. */
 const QUESTION_MS_MAX = 1_000;
@@ -153,6 +157,8 @@ export class Edge {
   readonly sightings = new Sightings();
   /** How often each decision was taken since the start, by its name. */
   readonly decisions = new Map<string, number>();
+  /** The same for each of the last seconds; undefined where nobody can look at them. */
+  traffic: TrafficCounter | undefined;
   /** Undefined where telemetry is off. */
   telemetry: Telemetry | undefined;
   readonly database: RegionDatabase;
@@ -256,7 +262,9 @@ export class Edge {
   }
 
   /** Counts how a request was answered: each rung and level, each region, each kind of refusal. */
-  count({ decision, level }: Visit): void {
+  count(visit: Visit, isLook: boolean): void {
+    const { decision, level } = visit;
+    if (!isLook) this.traffic?.add(visit, this.now());
     const counted =
       decision.kind === 'serve'
         ? `serve;rung=${decision.rung};level=${level.kind}`
@@ -725,6 +733,11 @@ export class Edge {
     if (answer.status === 404) return undefined;
     if (answer.status !== 200) throw new Error(`peer ${peer} answered ${answer.status}`);
     return answer.body as Entry;
+  }
+
+  /** How another region does. @throws Error whose message ends with the reason in a word. */
+  pictureOf(peer: RegionId, budgetMs: number): Promise<{ status: number; body: unknown }> {
+    return this.#askPeer(peer, ASK_CONSOLE, budgetMs, NO_TRACE, {});
   }
 
   async #askPeer(

@@ -129,6 +129,7 @@ program
   .option('--regions <file>', 'the regions (default: regions.yaml beside the app)')
   .option('--name <edge>', 'which of the region’s edges this is (default: the first)')
   .option('--listen <host:port>', 'where to listen (default: its address in the regions file)')
+  .option('--operators <file>', 'who may use the console (default: nobody, and there is none)')
   .addHelpText('after', await edgeSettings())
   .action(async (options) => {
     const { startEdge } = await import('./edge-command.ts');

@@ -19,6 +19,9 @@ export const subjectKeyName = (region: RegionId) => `subjects of ${region}`;
 /** Of the operator who gives orders to a region's keeper. */
 export const keeperToken = (region: RegionId) => `orders to the keeper of ${region}`;
 
+/** Of whoever uses the consoles of a local world in this role. */
+export const consoleToken = (role: 'viewer' | 'operator') => `console as ${role}`;
+
 /** The secret that the key of the directory's hashes is made from. */
 export const DIRECTORY_KEY_NAME = 'directory';
 

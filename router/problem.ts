@@ -71,6 +71,12 @@ export type Failure =
   | { kind: 'read-only-route' }
   | { kind: 'not-permitted' }
   | { kind: 'undeclared-in-policy'; what: string }
+  | { kind: 'console-unauthenticated' }
+  | { kind: 'console-attempts-limited'; retryAfterMs: number }
+  | { kind: 'console-cross-origin' }
+  | { kind: 'console-forbidden'; role: string }
+  | { kind: 'console-nothing-here' }
+  | { kind: 'console-streams-full' }
   | { kind: 'internal' };
 
 /** What a session had seen of a timeline that ended earlier; `kept` undefined: it led nowhere. */
@@ -543,6 +549,49 @@ function describe(failure: Failure): Description {
         title: 'The policy does not declare this',
         detail: `${failure.what} is not in the policy, so it is served nowhere.`,
         retry: 'after-change',
+      };
+    case 'console-unauthenticated':
+      return {
+        status: 401,
+        title: 'Nothing here is for everybody',
+        detail: 'Sign in, or send a token that is known here. Nothing was read or changed.',
+        retry: 'after-change',
+      };
+    case 'console-attempts-limited':
+      return {
+        status: 429,
+        title: 'Too many wrong tokens came from this address',
+        detail: 'This one was not looked at. Nothing was read or changed.',
+        retry: 'safe',
+      };
+    case 'console-cross-origin':
+      return {
+        status: 403,
+        title: 'The request does not come from the page of this console',
+        detail:
+          'Another page may have made the browser send it. Scripts send "Authorization: Bearer" and no cookie. Nothing was read or changed.',
+        retry: 'after-change',
+      };
+    case 'console-forbidden':
+      return {
+        status: 403,
+        title: 'Only operators may do this',
+        detail: `You are signed in as ${failure.role}. Nothing was read or changed.`,
+        retry: 'after-change',
+      };
+    case 'console-nothing-here':
+      return {
+        status: 404,
+        title: 'The console has nothing here',
+        detail: 'No page, no question and no recorded trace has this address.',
+        retry: 'after-change',
+      };
+    case 'console-streams-full':
+      return {
+        status: 503,
+        title: 'Too many watch this console',
+        detail: 'Close a page that nobody looks at, or ask for the state instead of the stream.',
+        retry: 'safe',
       };
     case 'internal':
       return {

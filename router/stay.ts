@@ -16,6 +16,8 @@ import type { Place } from './share.ts';
 export const BETWEEN_EDGES = '/.domicile/';
 /** Taken in without a place: it is looked at most when there is none. */
 export const HEALTH = `${BETWEEN_EDGES}health`;
+/** What the console of another region asks, second for second. */
+export const CONSOLE_QUESTION = `${BETWEEN_EDGES}console`;
 
 export class Stay {
   readonly hopHeader: string | null;

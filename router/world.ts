@@ -36,6 +36,7 @@ import { backupPlace } from './backup/archive-folder.ts';
 import { type Archiver, startArchiver } from './backup/archiver.ts';
 import { BACKUPS_KEPT } from './backup/backups-kept.ts';
 import { catalogueText } from './catalogue-text.ts';
+import { localOperators, OPERATORS_FILE } from './console/local-operators.ts';
 import { fileRecordStore } from './keeper/record-store.ts';
 import { awaitSlotsReady } from './keeper/standby-slots.ts';
 import { startLinks } from './local-links.ts';
@@ -172,6 +173,7 @@ export async function startWorld(options: WorldOptions): Promise<World> {
       options.metrics === true
         ? await localMetrics(root, catalogue, options.environment)
         : new Map();
+    await localOperators(root, (name) => running.password(name));
     const edges = new Map<string, LocalChild>();
     const supervised: Supervised = {
       list: () => [...listed('edge', catalogue, edges), ...listed('keeper', catalogue, keepers)],
@@ -371,6 +373,7 @@ async function startOneEdge(
       'edge',
       ...['--region', region, '--name', name, '--listen', `${own?.host}:${own?.port}`],
       ...['--app', files.app, '--policy', files.policy, '--regions', regions],
+      ...['--operators', join(root, OPERATORS_FILE)],
     ],
     env: {
       DOMICILE_DATABASE_PASSWORD: clusters.password(edgePassword(region)),

@@ -14,6 +14,8 @@ export type ConsoleState = {
   atMs: number;
   /** The edge that answers. */
   edge: { region: string; version: string; startedAtMs: number };
+  /** Whether the edge that answers records traces and refusals. */
+  telemetry?: 'on' | 'off';
   operator: { name: string; role: ConsoleRole };
   policy: PolicyView;
   regions: readonly RegionView[];
@@ -35,6 +37,8 @@ export type PolicyView = {
 
 export type RegionView = {
   id: string;
+  /** The catalogue's words for it. */
+  title?: string;
   /** Where its name is drawn: degrees, north and east positive. */
   place: { latitude: number; longitude: number };
   edge:
@@ -117,10 +121,15 @@ export type ExperimentView = {
 };
 
 /** `GET /console/api/refusals`: of the edge that answers, newest first. */
-export type RefusalsAnswer = { refusals: readonly RecordedRefusal[] };
+export type RefusalsAnswer = {
+  /** Off: nothing is recorded, which is why there are none. */
+  telemetry?: 'on' | 'off';
+  refusals: readonly RecordedRefusal[];
+};
 
 /** `GET /console/api/traces`: of the edge that answers, newest first, without their spans. */
 export type TracesAnswer = {
+  telemetry?: 'on' | 'off';
   traces: readonly {
     traceId: string;
     startedAtMs: number;

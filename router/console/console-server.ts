@@ -1,0 +1,389 @@
+/**
+ * Who may see what below `/console`, and in which answer?
+ *
+ * Outside of everything that an edge does for an app: no visit, no decision, no place among the
+ * clients, and none of the fields that name region and policy. Whoever has not signed in gets the
+ * page to do so, which is the same at every edge, and for any other address one and the same
+ * refusal, whether there is something or not.
+ */
+
+import { isLoopback } from '../carried-session.ts';
+import type { Edge, NodeEnv } from '../edge.ts';
+import { type Failure, problem } from '../problem.ts';
+import { limitedBody } from '../request-body.ts';
+import { ConsoleSessions } from './console-sessions.ts';
+import type { ConsoleState, RefusalsAnswer } from './console-state.ts';
+import { Credentials, networkOf, type Person, type VerifyJwt } from './credentials.ts';
+import { EventStreams } from './event-streams.ts';
+import { Announcement, type Experiments } from './experiments.ts';
+import type { Operators } from './operators-file.ts';
+import { isFromElsewhere, isFromOwnPage } from './same-origin.ts';
+import { SubjectQuestionBody, type Subjects } from './subjects.ts';
+import { traceAnswer, tracesAnswer } from './traces.ts';
+import type { WorldLooker } from './world-picture.ts';
+
+/** A file of the page, as it goes out. */
+export type ServedFile = { type: string; body: Uint8Array; etag: string; open: boolean };
+
+export type ConsoleServerOptions = {
+  edge: Edge;
+  operators: Operators;
+  verifyJwt: VerifyJwt | undefined;
+  /** By path. `open` are those that the sign-in page is made of. */
+  files: ReadonlyMap<string, ServedFile>;
+  world: WorldLooker;
+  subjects: Subjects;
+  experiments: Experiments;
+  drawSecret: () => string;
+  /** Milliseconds since the epoch. */
+  wallClock: () => number;
+  log: (line: Record<string, unknown>) => void;
+};
+
+/** Whoever asks, and for how long he may go on. */
+type Caller = Person & {
+  /** Undefined for a bearer. */
+  sessionSecret: string | undefined;
+};
+
+const ROOT = '/console';
+const SIGN_IN = `${ROOT}/sign-in`;
+const SIGN_OUT = `${ROOT}/sign-out`;
+const API = `${ROOT}/api`;
+const COOKIE = 'domicile-console';
+
+/** More than any token, question or announcement needs. */
+const BODY_BYTES_MAX = 32 * 1024;
+/** A body that comes drop by drop is given up. */
+const BODY_MS_MAX = 5_000;
+
+/** Nothing but what this edge serves itself; no page may put it into a frame of its own. */
+const PROTECTION: Readonly<Record<string, string>> = {
+  'cache-control': 'private, no-store',
+  'content-security-policy':
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'",
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-resource-policy': 'same-origin',
+  'referrer-policy': 'no-referrer',
+  'x-content-type-options': 'nosniff',
+};
+
+export class ConsoleServer {
+  #options: ConsoleServerOptions;
+  #sessions: ConsoleSessions;
+  #credentials: Credentials;
+  #streams: EventStreams;
+
+  constructor(options: ConsoleServerOptions) {
+    this.#options = options;
+    const { edge, operators, verifyJwt, drawSecret, wallClock, world } = options;
+    const { now } = edge;
+    this.#sessions = new ConsoleSessions({ drawSecret, now, wallClock });
+    this.#credentials = new Credentials({ operators, verifyJwt, now, wallClock });
+    this.#streams = new EventStreams({ look: () => world.look(), now });
+  }
+
+  /** Undefined for what does not lie below `/console`. */
+  answer(request: Request, env: NodeEnv): Promise<Response> | undefined {
+    if (!liesBelowConsole(request.url)) return undefined;
+    return this.#answer(request, env).then(protect);
+  }
+
+  /** Streams end, and with them the connections that a server waits for. */
+  stop(): void {
+    this.#streams.stop();
+    this.#sessions.endAll();
+  }
+
+  async #answer(request: Request, env: NodeEnv): Promise<Response> {
+    const path = new URL(request.url).pathname.replace(/(?<=.)\/$/, '');
+    const { method, headers } = request;
+    const field = (name: string) => headers.get(name);
+    const reads = method === 'GET' || method === 'HEAD';
+    const file = this.#options.files.get(path);
+    if (reads && file?.open === true) return served(request, file);
+    if (path === SIGN_IN && method === 'POST') return this.#signIn(request, env);
+    const caller = await this.#caller(request, env);
+    if (caller === undefined || 'refused' in caller) {
+      const signIn = this.#options.files.get(SIGN_IN);
+      if (path === ROOT && reads && signIn !== undefined) return served(request, signIn, 401);
+      return caller?.refused ?? unauthenticated(method);
+    }
+    if (caller.sessionSecret !== undefined) {
+      const isForged = reads
+        ? path.startsWith(`${API}/`) && isFromElsewhere(field)
+        : !isFromOwnPage(field);
+      if (isForged) return problem({ kind: 'console-cross-origin' });
+    }
+    if (reads && file !== undefined) return served(request, file);
+    return this.#serve(request, path, caller);
+  }
+
+  async #serve(request: Request, path: string, caller: Caller): Promise<Response> {
+    const { method } = request;
+    if (path === SIGN_OUT) {
+      return method === 'POST' ? this.#signOut(request, caller) : notAllowed('POST');
+    }
+    if (path === `${API}/subjects/explain`) {
+      return method === 'POST' ? this.#explain(request, caller) : notAllowed('POST');
+    }
+    if (path === `${API}/experiments`) {
+      return method === 'POST' ? this.#announce(request, caller) : notAllowed('POST');
+    }
+    const answer = path.startsWith(`${API}/`) ? this.#read(path.slice(API.length), caller) : null;
+    if (answer === null) return problem({ kind: 'console-nothing-here' });
+    return method === 'GET' || method === 'HEAD' ? answer() : notAllowed('GET', 'HEAD');
+  }
+
+  #read(path: string, caller: Caller): (() => Promise<Response>) | null {
+    const { edge, world } = this.#options;
+    const { telemetry } = edge;
+    switch (path) {
+      case '/state':
+        return async () => json(this.#stateFor(caller)(await world.look()));
+      case '/events':
+        return async () => this.#streamFor(caller);
+      case '/refusals':
+        return async () => {
+          const refusals = telemetry?.lastRefusals() ?? [];
+          const isOn = telemetry === undefined ? 'off' : 'on';
+          return json({ telemetry: isOn, refusals } satisfies RefusalsAnswer);
+        };
+      case '/traces':
+        return async () => json(tracesAnswer(telemetry));
+    }
+    const [, traceId] = /^\/traces\/([0-9a-f]{32})$/.exec(path) ?? [];
+    if (traceId === undefined) return null;
+    return async () => {
+      const answer = traceAnswer(telemetry, traceId);
+      return answer === undefined ? problem({ kind: 'console-nothing-here' }) : json(answer);
+    };
+  }
+
+  #stateFor({ name, role }: Caller) {
+    return (picture: Omit<ConsoleState, 'operator'>): ConsoleState => ({
+      ...picture,
+      operator: { name, role },
+    });
+  }
+
+  #streamFor(caller: Caller): Response {
+    const { sessionSecret, expiresAtMs, name } = caller;
+    const stream = this.#streams.open({
+      name,
+      state: this.#stateFor(caller),
+      isOver: () =>
+        sessionSecret === undefined
+          ? expiresAtMs !== undefined && expiresAtMs <= this.#options.wallClock()
+          : this.#sessions.find(sessionSecret) === undefined,
+    });
+    if (stream === undefined) return problem({ kind: 'console-streams-full' });
+    return new Response(stream, {
+      headers: { 'content-type': 'text/event-stream', 'x-accel-buffering': 'no' },
+    });
+  }
+
+  async #signIn(request: Request, env: NodeEnv): Promise<Response> {
+    if (!isFromOwnPage((name) => request.headers.get(name))) {
+      return problem({ kind: 'console-cross-origin' });
+    }
+    const body = await readJson(request);
+    if ('failure' in body) return problem(body.failure);
+    const token = (body.value as { token?: unknown } | null)?.token;
+    if (typeof token !== 'string') {
+      const complaints = [{ path: 'token', message: 'is not text' }];
+      return problem({ kind: 'invalid-request', complaints });
+    }
+    const verdict = await this.#credentials.of(token.trim(), addressOf(env));
+    if (verdict.kind !== 'known') return this.#turnAway(verdict, request.method);
+    const { person } = verdict;
+    // A browser that signs in anew leaves what it was signed in as.
+    const former = cookieOf(request, this.#isSecure(request));
+    if (former !== undefined) this.#sessions.end(former);
+    const secret = this.#sessions.begin(person);
+    const { name, role } = person;
+    this.#options.log({ level: 'info', event: 'console-sign-in', operator: name, role });
+    const answer = json({ operator: { name, role } });
+    answer.headers.append('set-cookie', this.#cookie(request, secret));
+    return answer;
+  }
+
+  #signOut(request: Request, { sessionSecret, name }: Caller): Response {
+    const answer = new Response(null, { status: 204 });
+    if (sessionSecret === undefined) return answer;
+    this.#sessions.end(sessionSecret);
+    this.#streams.sweep();
+    this.#options.log({ level: 'info', event: 'console-sign-out', operator: name });
+    answer.headers.append('set-cookie', `${this.#cookie(request, '')}; Max-Age=0`);
+    return answer;
+  }
+
+  async #explain(request: Request, { name, role }: Caller): Promise<Response> {
+    if (role !== 'operator') return problem({ kind: 'console-forbidden', role });
+    const body = await readJson(request);
+    if ('failure' in body) return problem(body.failure);
+    const question = SubjectQuestionBody.safeParse(body.value);
+    if (!question.success) return problem(misread(question.error));
+    const answer = await this.#options.subjects.explain(question.data.subject);
+    const subject = answer.kind === 'found' ? answer.subject : null;
+    this.#options.log({ level: 'info', event: 'console-explain', operator: name, subject });
+    return json(answer);
+  }
+
+  async #announce(request: Request, { role }: Caller): Promise<Response> {
+    if (role !== 'operator') return problem({ kind: 'console-forbidden', role });
+    const body = await readJson(request);
+    if ('failure' in body) return problem(body.failure);
+    const said = Announcement.safeParse(body.value);
+    if (!said.success) return problem(misread(said.error));
+    const { experiments, wallClock } = this.#options;
+    const announced = experiments.announce(said.data, wallClock());
+    switch (announced.kind) {
+      case 'noted':
+        return new Response(null, { status: 204 });
+      case 'unknown-experiment':
+        return unfit('id', 'is no experiment that was started here and runs');
+      case 'unknown-fault':
+        return unfit('fault', 'is no fault of this experiment that lasts');
+      case 'too-many-faults':
+        return unfit('fault', 'is one more than are kept of an experiment');
+    }
+  }
+
+  async #caller(
+    request: Request,
+    env: NodeEnv,
+  ): Promise<Caller | { refused: Response } | undefined> {
+    const authorization = request.headers.get('authorization');
+    if (authorization !== null) {
+      const [, token] = /^Bearer +(\S+)$/i.exec(authorization) ?? [];
+      const verdict = await this.#credentials.of(token ?? '', addressOf(env));
+      if (verdict.kind === 'known') return { ...verdict.person, sessionSecret: undefined };
+      return { refused: this.#turnAway(verdict, request.method) };
+    }
+    const secret = cookieOf(request, this.#isSecure(request));
+    const session = secret === undefined ? undefined : this.#sessions.find(secret);
+    if (session === undefined || secret === undefined) return undefined;
+    const { name, role } = session;
+    return { name, role, expiresAtMs: undefined, sessionSecret: secret };
+  }
+
+  #turnAway(
+    verdict: { kind: 'unknown' } | { kind: 'limited'; retryAfterMs: number },
+    method: string,
+  ): Response {
+    if (verdict.kind === 'unknown') return unauthenticated(method);
+    const { retryAfterMs } = verdict;
+    return problem({ kind: 'console-attempts-limited', retryAfterMs });
+  }
+
+  #isSecure({ url }: Request): boolean {
+    const { cookieSecure } = this.#options.edge;
+    return cookieSecure === 'on' || (cookieSecure === 'auto' && !isLoopback(url));
+  }
+
+  #cookie(request: Request, secret: string): string {
+    const secure = this.#isSecure(request);
+    const fields = `HttpOnly; SameSite=Strict; Path=${ROOT}${secure ? '; Secure' : ''}`;
+    return `${cookieName(request.url, secure)}=${secret}; ${fields}`;
+  }
+}
+
+function liesBelowConsole(url: string): boolean {
+  const at = url.indexOf('/', url.indexOf('://') + 3);
+  if (!url.startsWith(ROOT, at)) return false;
+  const next = url[at + ROOT.length];
+  return next === undefined || next === '/' || next === '?' || next === '#';
+}
+
+/**
+ * Browsers keep the cookies of all ports of a host together, and the edges of a local world are
+ * ports of one. With Secure the name says so, and then no page of plain http can set it.
+ */
+function cookieName(url: string, secure: boolean): string {
+  const { port } = new URL(url);
+  return `${secure ? '__Secure-' : ''}${COOKIE}${port === '' ? '' : `-${port}`}`;
+}
+
+function cookieOf({ url, headers }: Request, secure: boolean): string | undefined {
+  const name = cookieName(url, secure);
+  for (const pair of headers.get('cookie')?.split(';') ?? []) {
+    const at = pair.indexOf('=');
+    if (pair.slice(0, at).trim() === name) return pair.slice(at + 1).trim();
+  }
+  return undefined;
+}
+
+function addressOf({ incoming }: NodeEnv): string {
+  return networkOf(incoming?.socket.remoteAddress);
+}
+
+/** The same, whatever was asked for and however wrong the credentials were. */
+function unauthenticated(method: string): Response {
+  const answer = problem({ kind: 'console-unauthenticated' });
+  answer.headers.set('www-authenticate', 'Bearer');
+  return method === 'HEAD' ? new Response(null, answer) : answer;
+}
+
+function notAllowed(...allowed: string[]): Response {
+  return problem({ kind: 'method-not-allowed', allowed });
+}
+
+function unfit(path: string, message: string): Response {
+  return problem({ kind: 'invalid-request', complaints: [{ path, message }] });
+}
+
+function misread(error: {
+  issues: readonly { path: readonly PropertyKey[]; message: string }[];
+}): Failure {
+  return {
+    kind: 'invalid-request',
+    complaints: error.issues.map(({ path, message }) => ({ path: path.join('.'), message })),
+  };
+}
+
+function served(
+  { method, headers }: Request,
+  { type, body, etag }: ServedFile,
+  status = 200,
+): Response {
+  // What is the same as last time is not sent again; it is asked for each time.
+  const fields = { 'content-type': type, etag, 'cache-control': 'private, no-cache' };
+  if (status === 200 && headers.get('if-none-match') === etag) {
+    return new Response(null, { status: 304, headers: fields });
+  }
+  const bytes = method === 'HEAD' ? null : (body as Uint8Array<ArrayBuffer>);
+  return new Response(bytes, { status, headers: fields });
+}
+
+function json(value: unknown): Response {
+  return new Response(JSON.stringify(value), { headers: { 'content-type': 'application/json' } });
+}
+
+function protect(response: Response): Response {
+  for (const [name, value] of Object.entries(PROTECTION)) {
+    if (name !== 'cache-control' || !response.headers.has('etag')) {
+      response.headers.set(name, value);
+    }
+  }
+  return response;
+}
+
+async function readJson(request: Request): Promise<{ value: unknown } | { failure: Failure }> {
+  const tooLarge = { failure: { kind: 'body-too-large', bytesMax: BODY_BYTES_MAX } } as const;
+  if (Number(request.headers.get('content-length') ?? 0) > BODY_BYTES_MAX) return tooLarge;
+  try {
+    const text = await textInTime(limitedBody(request, BODY_BYTES_MAX));
+    if (text === undefined) return { failure: { kind: 'deadline-exceeded' } };
+    return { value: JSON.parse(text) };
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) return tooLarge;
+    return { failure: { kind: 'malformed-json', why: 'It cannot be read as JSON.' } };
+  }
+}
+
+async function textInTime(request: Request): Promise<string | undefined> {
+  const late = Promise.withResolvers<undefined>();
+  const timer = setTimeout(() => late.resolve(undefined), BODY_MS_MAX);
+  return Promise.race([request.text(), late.promise]).finally(() => clearTimeout(timer));
+}

@@ -1,0 +1,50 @@
+/**
+ * How does the console of an edge come to run?
+ *
+ * Where nobody may use it nothing of it is loaded but what other edges may ask.
+ */
+import type { Edge } from '../edge.ts';
+import type { EdgeConsole } from '../edge-server.ts';
+import { Experiments } from './experiments.ts';
+import type { Operators } from './operators-file.ts';
+import { RegionLooker } from './region-picture.ts';
+import { Subjects } from './subjects.ts';
+import { TrafficCounter } from './traffic.ts';
+import { WorldLooker } from './world-picture.ts';
+
+export type ConsoleOptions = {
+  edge: Edge;
+  /** Undefined: nobody, and then there is no console. */
+  operators: Operators | undefined;
+  version: string;
+  drawSecret: () => string;
+  wallClock: () => number;
+  log: (line: Record<string, unknown>) => void;
+};
+
+export type RunningConsole = EdgeConsole & { stop: () => void };
+
+export async function startConsole(options: ConsoleOptions): Promise<RunningConsole> {
+  const { edge, operators, version, wallClock } = options;
+  const experiments = new Experiments();
+  const traffic = operators === undefined ? undefined : new TrafficCounter();
+  edge.traffic = traffic;
+  const looker = new RegionLooker({ edge, traffic, experiments, wallClock });
+  const picture = () => looker.look();
+  if (operators === undefined) return { answer: () => undefined, picture, stop: () => {} };
+  const { ConsoleServer } = await import('./console-server.ts');
+  const server = new ConsoleServer({
+    ...options,
+    operators,
+    verifyJwt: undefined,
+    files: new Map(),
+    world: new WorldLooker(edge, looker, { version, startedAtMs: wallClock(), wallClock }),
+    subjects: new Subjects(edge),
+    experiments,
+  });
+  return {
+    answer: (request, env) => server.answer(request, env),
+    picture,
+    stop: () => server.stop(),
+  };
+}

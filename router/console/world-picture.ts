@@ -1,0 +1,222 @@
+/**
+ * How do all regions do, as far as this edge can learn?
+ *
+ * Its own region it sees; the edges of the others are asked, each for itself, so that one that does
+ * not answer costs the picture of its own region and nothing else. Nobody is asked while nobody
+ * looks.
+ */
+import type { RegionId } from '../../regions/catalogue.ts';
+import { roundTripMs, siteOf } from '../../regions/catalogue.ts';
+import type { Edge } from '../edge.ts';
+import type { ConsoleState, LinkView, RegionView } from './console-state.ts';
+import { placesOf } from './places.ts';
+import { type RegionLooker, type RegionPicture, unseenNode } from './region-picture.ts';
+
+/** Longer than the longest way around the world and back, and than a busy edge takes. */
+const ASK_MS_MAX = 1_000;
+/** A console that was just opened waits this long for the peers before it shows them silent. */
+const FIRST_MS = 600;
+/** What is shown of a peer that answers is younger than this. */
+const PEER_MS_MAX = 3_000;
+
+/** A hop that takes so much longer than its distance is a slow one. */
+const SLOW_FACTOR = 3;
+const SLOW_MS_MIN = 100;
+
+type Peer = {
+  region: RegionId;
+  picture: RegionPicture | undefined;
+  roundTripMs: number;
+  heardAtMs: number;
+  /** Since when there is no answer: of the first question that had none. */
+  silentSinceMs: number | undefined;
+  why: string;
+  asking: Promise<void> | undefined;
+};
+
+/** All of a state but who looks at it. */
+export type WorldPicture = Omit<ConsoleState, 'operator'>;
+
+export class WorldLooker {
+  #edge: Edge;
+  #here: RegionLooker;
+  #version: string;
+  #startedAtMs: number;
+  #wallClock: () => number;
+  #peers: Peer[];
+
+  constructor(
+    edge: Edge,
+    here: RegionLooker,
+    about: { version: string; startedAtMs: number; wallClock: () => number },
+  ) {
+    this.#edge = edge;
+    this.#here = here;
+    this.#version = about.version;
+    this.#startedAtMs = about.startedAtMs;
+    this.#wallClock = about.wallClock;
+    this.#peers = [...edge.catalogue.regions.keys()]
+      .filter((id) => id !== edge.here)
+      .map((region) => ({
+        region,
+        picture: undefined,
+        roundTripMs: 0,
+        heardAtMs: Number.NEGATIVE_INFINITY,
+        silentSinceMs: undefined,
+        why: 'it was not asked yet',
+        asking: undefined,
+      }));
+  }
+
+  async look(): Promise<WorldPicture> {
+    const edge = this.#edge;
+    const asked = this.#peers.map((peer) => this.#ask(peer));
+    const nowMs = edge.now();
+    const unknown = this.#peers.some(({ heardAtMs }) => nowMs - heardAtMs > PEER_MS_MAX);
+    if (unknown) await Promise.race([Promise.all(asked), later(FIRST_MS)]);
+    return this.#picture(await this.#here.look());
+  }
+
+  #picture(own: RegionPicture): WorldPicture {
+    const edge = this.#edge;
+    const nowMs = edge.now();
+    const { version, sha256, source } = edge.policies.current;
+    const answering = this.#peers.flatMap((peer) =>
+      this.#answers(peer, nowMs) && peer.picture !== undefined ? [peer.picture] : [],
+    );
+    // What has happened stays true, whoever is silent by now.
+    const told = [own, ...this.#peers.flatMap(({ picture }) => picture ?? [])];
+    return {
+      atMs: this.#wallClock(),
+      edge: { region: edge.here, version: this.#version, startedAtMs: this.#startedAtMs },
+      telemetry: edge.telemetry === undefined ? 'off' : 'on',
+      policy: {
+        version,
+        sha256,
+        source,
+        drift: answering.flatMap(({ region, policy }) =>
+          policy.version === version && policy.sha256 === sha256 ? [] : [{ region, ...policy }],
+        ),
+      },
+      regions: this.#regions(own, nowMs),
+      links: [...this.#ownLinks(own, nowMs), ...answering.flatMap(({ links }) => links)],
+      failovers: told
+        .flatMap(({ failovers }) => failovers)
+        .sort((a, b) => b.at.localeCompare(a.at) || b.version - a.version),
+      experiments: newestOf(told.flatMap(({ experiments }) => experiments)),
+    };
+  }
+
+  #regions(own: RegionPicture, nowMs: number): RegionView[] {
+    const { catalogue, here } = this.#edge;
+    const places = placesOf(catalogue);
+    return [...catalogue.regions.values()].map((region): RegionView => {
+      const place = places.get(region.id) ?? { latitude: 0, longitude: 0 };
+      const about = { id: region.id, title: region.title, place };
+      if (region.id === here) {
+        const edge = { kind: 'here', roundTripMs: 0, traffic: own.traffic } as const;
+        return { ...about, edge, nodes: own.nodes, keeper: own.keeper };
+      }
+      const peer = this.#peers.find((one) => one.region === region.id);
+      if (peer?.picture !== undefined && this.#answers(peer, nowMs)) {
+        const { traffic, nodes, keeper } = peer.picture;
+        const edge = { kind: 'answers', roundTripMs: peer.roundTripMs, traffic } as const;
+        return { ...about, edge, nodes, keeper };
+      }
+      const forMs = Math.round(nowMs - (peer?.silentSinceMs ?? nowMs));
+      const why = peer?.why ?? '';
+      return {
+        ...about,
+        edge: { kind: 'silent', forMs, why },
+        nodes: region.nodes.map(({ name }) =>
+          unseenNode(name, siteOf(region, name) ?? region.id, 'unknown'),
+        ),
+        keeper: { kind: 'silent', why: 'no edge of its region answers' },
+      };
+    });
+  }
+
+  /** The hops of this edge are measured: by the questions themselves. */
+  #ownLinks(own: RegionPicture, nowMs: number): LinkView[] {
+    return own.links.map((link) => {
+      if (link.kind !== 'hop') return link;
+      const peer = this.#peers.find(({ region }) => region === link.to);
+      if (peer === undefined || !this.#answers(peer, nowMs)) return { ...link, health: 'broken' };
+      const usualMs = roundTripMs(this.#edge.catalogue, link.from, link.to);
+      const slowMs = SLOW_MS_MIN + (Number.isFinite(usualMs) ? usualMs * SLOW_FACTOR : 0);
+      const isSlow = link.health === 'well' && peer.roundTripMs > slowMs;
+      return { ...link, health: isSlow ? 'slow' : link.health, ms: peer.roundTripMs };
+    });
+  }
+
+  #answers({ silentSinceMs, heardAtMs }: Peer, nowMs: number): boolean {
+    return silentSinceMs === undefined && nowMs - heardAtMs <= PEER_MS_MAX;
+  }
+
+  #ask(peer: Peer): Promise<void> {
+    peer.asking ??= this.#askNow(peer).finally(() => {
+      peer.asking = undefined;
+    });
+    return peer.asking;
+  }
+
+  async #askNow(peer: Peer): Promise<void> {
+    const askedAtMs = this.#edge.now();
+    const silent = (why: string) => {
+      const { heardAtMs } = peer;
+      // A console that was closed for an hour says nothing about that hour.
+      peer.silentSinceMs ??= askedAtMs - heardAtMs > PEER_MS_MAX ? askedAtMs : heardAtMs;
+      peer.why = why;
+    };
+    try {
+      const answer = await this.#edge.pictureOf(peer.region, ASK_MS_MAX);
+      if (answer.status !== 200) return silent(`it answers with status ${answer.status}`);
+      if (!isPicture(answer.body, peer.region)) return silent('its edge is of another version');
+      peer.picture = answer.body;
+      peer.heardAtMs = this.#edge.now();
+      const travelledMs = peer.heardAtMs - askedAtMs - answer.body.tookMs;
+      peer.roundTripMs = Math.round(Math.max(0, travelledMs) * 10) / 10;
+      peer.silentSinceMs = undefined;
+    } catch (error) {
+      silent(whyInWords(error));
+    }
+  }
+}
+
+/** Edges of two versions may run beside each other for a while. */
+function isPicture(body: unknown, region: RegionId): body is RegionPicture {
+  const told = body as Partial<RegionPicture> | null | undefined;
+  const lists = [told?.nodes, told?.links, told?.failovers, told?.experiments];
+  const isWhole =
+    told?.traffic !== undefined && told.keeper !== undefined && typeof told.tookMs === 'number';
+  return told?.region === region && isWhole && lists.every(Array.isArray);
+}
+
+/** The same experiment may have been announced to several edges. */
+function newestOf(views: readonly ConsoleState['experiments'][number][]) {
+  const byId = new Map<string, ConsoleState['experiments'][number]>();
+  for (const view of views) {
+    const known = byId.get(view.id);
+    if (known === undefined || view.faults.length > known.faults.length) byId.set(view.id, view);
+  }
+  return [...byId.values()].sort((a, b) => b.startedAtMs - a.startedAtMs);
+}
+
+function later(ms: number): Promise<void> {
+  return new Promise((done) => setTimeout(done, ms).unref());
+}
+
+const WORDS: Readonly<Record<string, string>> = {
+  dark: 'none of its edges has answered lately',
+  full: 'too many questions to it are under way',
+  ECONNREFUSED: 'nothing listens where its edge should be',
+  ECONNRESET: 'it closed the connection',
+  UND_ERR_CONNECT_TIMEOUT: 'no connection to it comes about',
+  DEADLINE: 'it does not answer in time',
+};
+
+/** @see Edge.pictureOf, which names the reason last. */
+function whyInWords(error: unknown): string {
+  const reason = error instanceof Error ? error.message.split(': ').at(-1) : undefined;
+  return WORDS[reason ?? ''] ?? `it cannot be asked (${reason ?? 'no reason'})`;
+}
