@@ -168,9 +168,9 @@ export class ConsoleServer {
   }
 
   #streamFor(caller: Caller): Response {
-    const { sessionSecret, expiresAtMs, name } = caller;
+    const { sessionSecret, expiresAtMs, id } = caller;
     const stream = this.#streams.open({
-      name,
+      id,
       state: this.#stateFor(caller),
       isOver: () =>
         sessionSecret === undefined
@@ -264,8 +264,8 @@ export class ConsoleServer {
     const secret = cookieOf(request, this.#isSecure(request));
     const session = secret === undefined ? undefined : this.#sessions.find(secret);
     if (session === undefined || secret === undefined) return undefined;
-    const { name, role } = session;
-    return { name, role, expiresAtMs: undefined, sessionSecret: secret };
+    const { id, name, role } = session;
+    return { id, name, role, expiresAtMs: undefined, sessionSecret: secret };
   }
 
   #turnAway(

@@ -9,10 +9,9 @@ import type { ConsoleRole } from './console-state.ts';
 import { type Person, sha256 } from './credentials.ts';
 
 export type ConsoleSession = {
+  readonly id: string;
   readonly name: string;
   readonly role: ConsoleRole;
-  /** Fires when the session ends, however it does. */
-  readonly ended: AbortSignal;
 };
 
 export type ConsoleSessionsOptions = {
@@ -31,7 +30,6 @@ export const SESSIONS_EACH_MAX = 8;
 export const SESSIONS_MAX = 500;
 
 type Kept = ConsoleSession & {
-  ending: AbortController;
   startedAtMs: number;
   usedAtMs: number;
   expiresAtMs: number | undefined;
@@ -51,20 +49,18 @@ export class ConsoleSessions {
   }
 
   /** What the browser is to keep. */
-  begin({ name, role, expiresAtMs }: Person): string {
-    this.sweep();
-    const mine = [...this.#kept].filter(([, one]) => one.name === name);
+  begin({ id, name, role, expiresAtMs }: Person): string {
+    this.#sweep();
+    const mine = [...this.#kept].filter(([, one]) => one.id === id);
     const all = [...this.#kept];
     const gone = mine.length >= SESSIONS_EACH_MAX ? mine : all.length >= SESSIONS_MAX ? all : [];
-    if (gone[0] !== undefined) this.#end(gone[0][0]);
+    if (gone[0] !== undefined) this.#kept.delete(gone[0][0]);
     const secret = this.#options.drawSecret();
     const nowMs = this.#options.now();
-    const ending = new AbortController();
     this.#kept.set(keyOf(secret), {
+      id,
       name,
       role,
-      ending,
-      ended: ending.signal,
       startedAtMs: nowMs,
       usedAtMs: nowMs,
       expiresAtMs,
@@ -78,7 +74,7 @@ export class ConsoleSessions {
     const kept = this.#kept.get(key);
     if (kept === undefined) return undefined;
     if (this.#isOver(kept)) {
-      this.#end(key);
+      this.#kept.delete(key);
       return undefined;
     }
     kept.usedAtMs = this.#options.now();
@@ -86,16 +82,15 @@ export class ConsoleSessions {
   }
 
   end(secret: string): void {
-    this.#end(keyOf(secret));
+    this.#kept.delete(keyOf(secret));
   }
 
-  /** Ends those whose time is over; a stream that is open asks for it once a second. */
-  sweep(): void {
-    for (const [key, kept] of this.#kept) if (this.#isOver(kept)) this.#end(key);
+  #sweep(): void {
+    for (const [key, kept] of this.#kept) if (this.#isOver(kept)) this.#kept.delete(key);
   }
 
   endAll(): void {
-    for (const key of [...this.#kept.keys()]) this.#end(key);
+    this.#kept.clear();
   }
 
   #isOver({ startedAtMs, usedAtMs, expiresAtMs }: Kept): boolean {
@@ -105,11 +100,6 @@ export class ConsoleSessions {
       nowMs - startedAtMs >= SESSION_MS_MAX ||
       (expiresAtMs !== undefined && expiresAtMs <= this.#options.wallClock())
     );
-  }
-
-  #end(key: string): void {
-    this.#kept.get(key)?.ending.abort();
-    this.#kept.delete(key);
   }
 }
 

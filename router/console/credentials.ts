@@ -12,6 +12,8 @@ import type { ConsoleRole } from './console-state.ts';
 import type { Operators } from './operators-file.ts';
 
 export type Person = {
+  /** Tells two of one name apart. */
+  id: string;
   name: string;
   role: ConsoleRole;
   /** Milliseconds since the epoch, from when on the token is worth nothing. */
@@ -80,7 +82,9 @@ export class Credentials {
     let found: Person | undefined;
     // All of them are compared, whoever is met.
     for (const { name, role, sha256: known } of this.#options.operators.operators) {
-      if (timingSafeEqual(given, known)) found = { name, role, expiresAtMs: undefined };
+      if (timingSafeEqual(given, known)) {
+        found = { id: name, name, role, expiresAtMs: undefined };
+      }
     }
     return found;
   }

@@ -16,7 +16,8 @@ export type EventStreamsOptions = {
 };
 
 export type Watcher = {
-  name: string;
+  /** Of the person. */
+  id: string;
   state: (picture: WorldPicture) => ConsoleState;
   /** Whether what lets him watch has ended. */
   isOver: () => boolean;
@@ -39,6 +40,7 @@ type Stream = {
   /** When the last part was taken. */
   takenAtMs: number;
   wroteAtMs: number;
+  isNew: boolean;
 };
 
 export class EventStreams {
@@ -59,7 +61,7 @@ export class EventStreams {
 
   /** Undefined where as many watch as may. */
   open(watcher: Watcher): ReadableStream<Uint8Array> | undefined {
-    const mine = [...this.#streams].filter((one) => one.watcher.name === watcher.name).length;
+    const mine = [...this.#streams].filter((one) => one.watcher.id === watcher.id).length;
     if (this.#stopped || this.#streams.size >= STREAMS_MAX || mine >= STREAMS_EACH_MAX) {
       return undefined;
     }
@@ -68,9 +70,9 @@ export class EventStreams {
       {
         start: (controller) => {
           const nowMs = this.#options.now();
-          stream = { watcher, controller, takenAtMs: nowMs, wroteAtMs: nowMs };
+          const takenAtMs = nowMs;
+          stream = { watcher, controller, takenAtMs, wroteAtMs: nowMs, isNew: true };
           this.#streams.add(stream);
-          this.#write(stream, `retry: ${RETRY_MS}\n\n`);
           void this.#turn();
         },
         pull: () => {
@@ -120,7 +122,9 @@ export class EventStreams {
     const nowMs = this.#options.now();
     if ((controller.desiredSize ?? 0) > 0) {
       const data = JSON.stringify(watcher.state(picture));
-      this.#write(stream, `event: state\nid: ${picture.atMs}\ndata: ${data}\n\n`);
+      const first = stream.isNew ? `retry: ${RETRY_MS}\n` : '';
+      stream.isNew = false;
+      this.#write(stream, `${first}event: state\nid: ${picture.atMs}\ndata: ${data}\n\n`);
     } else if (nowMs - takenAtMs > STUCK_MS_MAX) {
       this.#end(stream);
     } else if (nowMs - wroteAtMs > HEARTBEAT_MS) {

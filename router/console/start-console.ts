@@ -5,6 +5,7 @@
  */
 import type { Edge } from '../edge.ts';
 import type { EdgeConsole } from '../edge-server.ts';
+import type { VerifyJwt } from './credentials.ts';
 import { Experiments } from './experiments.ts';
 import type { Operators } from './operators-file.ts';
 import { RegionLooker } from './region-picture.ts';
@@ -36,7 +37,7 @@ export async function startConsole(options: ConsoleOptions): Promise<RunningCons
   const server = new ConsoleServer({
     ...options,
     operators,
-    verifyJwt: undefined,
+    verifyJwt: await verifierOf(operators, options),
     files: new Map(),
     world: new WorldLooker(edge, looker, { version, startedAtMs: wallClock(), wallClock }),
     subjects: new Subjects(edge),
@@ -47,4 +48,14 @@ export async function startConsole(options: ConsoleOptions): Promise<RunningCons
     picture,
     stop: () => server.stop(),
   };
+}
+
+/** Its package is loaded where an issuer is named. */
+async function verifierOf(
+  { issuers }: Operators,
+  { wallClock, log }: ConsoleOptions,
+): Promise<VerifyJwt | undefined> {
+  if (issuers.length === 0) return undefined;
+  const { jwtVerifier } = await import('./verify-jwt.ts');
+  return jwtVerifier({ issuers, wallClock, log });
 }
