@@ -332,6 +332,32 @@ const regionsFile = [
 /** What it takes to look at such a region from here. */
 const fromHere = () => ({ environment: process.env, now: () => performance.now() });
 
+program
+  .command('console-token')
+  .description('print what to sign in to the consoles of a local world with')
+  .addOption(
+    new Option('--role <role>', 'as what').choices(['viewer', 'operator']).default('viewer'),
+  )
+  .option(...root)
+  .action(async ({ role, root }) => {
+    const { localConsoleToken } = await import('./console/token-commands.ts');
+    const printed = await localConsoleToken(root, role);
+    if ('complaints' in printed) return complain('console-token', printed.complaints);
+    for (const line of printed.lines) print(line);
+  });
+
+program
+  .command('new-operator')
+  .description('draw a token for the console, with the line that the operators file needs')
+  .argument('<name>', 'who it is for')
+  .addOption(
+    new Option('--role <role>', 'as what').choices(['viewer', 'operator']).default('viewer'),
+  )
+  .action(async (name, { role }) => {
+    const { newOperator } = await import('./console/token-commands.ts');
+    for (const line of newOperator(name, role, randomBytes(32).toString('base64url'))) print(line);
+  });
+
 const region = program
   .command('region')
   .description('what keeps one region alive, such as: domicile region eu status')

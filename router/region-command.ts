@@ -4,7 +4,8 @@
  * The keeper answers over HTTP; the words for a terminal are made here.
  */
 
-import type { KeeperEvent, KeeperRecord } from '../policies/keeper/record.ts';
+import type { KeeperRecord } from '../policies/keeper/record.ts';
+import { eventText } from './keeper/event-text.ts';
 import type { KeeperStatus } from './keeper/keeper.ts';
 import type { StewardOutcome } from './keeper/steward.ts';
 import { openLocalWorld } from './local-operator.ts';
@@ -152,39 +153,6 @@ function pendingText({ primary, pending }: KeeperRecord): string {
     case 'promotion':
       return `${primary} is being promoted; ${pending.deposed} is deposed.`;
   }
-}
-
-function eventText({ event, primary, timeline, standbys }: KeeperRecord): string {
-  switch (event.kind) {
-    case 'founded':
-      return `found ${primary} as the primary on timeline ${timeline}, with ${standbys.join(', ') || 'no standby'}`;
-    case 'alone':
-      return `${primary} goes on alone: ${event.because}`;
-    case 'admitted':
-      return `${event.node} has everything: commits wait for ${standbys.join(' or ') || 'nobody'}`;
-    case 'dismissed':
-      return `commits no longer wait for ${event.node}: ${event.because}`;
-    case 'deposed':
-      return `${event.node} is deposed, ${primary} takes over: ${event.because}${lossText(event)}`;
-    case 'promoted':
-      return `${primary} writes, on timeline ${timeline}`;
-    case 'switchover':
-      return `${primary} is to hand over to ${event.to}, asked for by ${event.by}`;
-    case 'move': {
-      const where = event.site === undefined ? '' : `${event.site}: `;
-      return `${primary} is to move to ${where}${event.to.join(' or ')}, asked for by ${event.by}`;
-    }
-    case 'rejoined':
-      return `${event.node} is a standby of ${primary} again`;
-    case 'called_off':
-      return `${primary} stays: ${event.because}`;
-    case 'commits':
-      return `commits are ${event.mode} from now on, by policy`;
-  }
-}
-
-function lossText({ loss }: Extract<KeeperEvent, { kind: 'deposed' }>): string {
-  return loss === undefined ? '' : `; ${loss.by} accepts what is lost: ${loss.why}`;
 }
 
 function seconds(ms: number): string {

@@ -11,6 +11,7 @@ import { isLoopback } from '../carried-session.ts';
 import type { Edge, NodeEnv } from '../edge.ts';
 import { type Failure, problem } from '../problem.ts';
 import { limitedBody } from '../request-body.ts';
+import type { ConsoleFile } from './console-files.ts';
 import { ConsoleSessions } from './console-sessions.ts';
 import type { ConsoleState, RefusalsAnswer } from './console-state.ts';
 import { Credentials, networkOf, type Person, type VerifyJwt } from './credentials.ts';
@@ -22,15 +23,12 @@ import { SubjectQuestionBody, type Subjects } from './subjects.ts';
 import { traceAnswer, tracesAnswer } from './traces.ts';
 import type { WorldLooker } from './world-picture.ts';
 
-/** A file of the page, as it goes out. */
-export type ServedFile = { type: string; body: Uint8Array; etag: string; open: boolean };
-
 export type ConsoleServerOptions = {
   edge: Edge;
   operators: Operators;
   verifyJwt: VerifyJwt | undefined;
   /** By path. `open` are those that the sign-in page is made of. */
-  files: ReadonlyMap<string, ServedFile>;
+  files: ReadonlyMap<string, ConsoleFile>;
   world: WorldLooker;
   subjects: Subjects;
   experiments: Experiments;
@@ -344,7 +342,7 @@ function misread(error: {
 
 function served(
   { method, headers }: Request,
-  { type, body, etag }: ServedFile,
+  { type, body, etag }: ConsoleFile,
   status = 200,
 ): Response {
   // What is the same as last time is not sent again; it is asked for each time.
@@ -352,7 +350,7 @@ function served(
   if (status === 200 && headers.get('if-none-match') === etag) {
     return new Response(null, { status: 304, headers: fields });
   }
-  const bytes = method === 'HEAD' ? null : (body as Uint8Array<ArrayBuffer>);
+  const bytes = method === 'HEAD' ? null : body;
   return new Response(bytes, { status, headers: fields });
 }
 

@@ -75,7 +75,7 @@ describe('what is kept is bounded', () => {
 
   test('in faults', () => {
     const experiments = started();
-    const fault = { kind: 'fault', ...RUN, fault: 'f', what: 'w', where: [] } as const;
+    const fault = { kind: 'fault', ...RUN, fault: 'f', what: 'w', where: [] as string[] } as const;
     for (let n = 0; n < FAULTS_MAX; n++) {
       expect(experiments.announce(fault, n).kind).toBe('noted');
     }

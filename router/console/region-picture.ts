@@ -11,6 +11,7 @@ import { type RegionNode, siteOf } from '../../regions/catalogue.ts';
 import { formatLsn } from '../../regions/position.ts';
 import type { Sighting } from '../../regions/sighting.ts';
 import type { Edge } from '../edge.ts';
+import { eventText, type Recorded } from '../keeper/event-text.ts';
 import type {
   ExperimentView,
   FailoverView,
@@ -20,7 +21,6 @@ import type {
   Traffic,
 } from './console-state.ts';
 import type { Experiments } from './experiments.ts';
-import { eventInWords } from './keeper-events.ts';
 import type { TrafficCounter } from './traffic.ts';
 
 /** What an edge tells the console of another region. */
@@ -67,6 +67,7 @@ const History = z.array(
     version: z.int(),
     primary: z.string(),
     timeline: z.int(),
+    standbys: z.array(z.string()),
     at: z.string(),
     event: z.looseObject({ kind: z.string() }),
   }),
@@ -174,15 +175,26 @@ export class RegionLooker {
     const history = History.safeParse(await peers.askNear(asked, KEEPER_MS_MAX));
     if (!history.success) return;
     this.#recordVersion = version;
-    this.#failovers = history.data.reverse().map(({ event, ...record }) => ({
+    this.#failovers = history.data.reverse().map((record) => ({
       region: here,
       at: record.at,
       version: record.version,
-      what: eventInWords(event, record.primary),
+      what: sentence(record),
       primary: record.primary,
       timeline: record.timeline,
     }));
   }
+}
+
+/** A keeper of another version may know events that this one does not. */
+function sentence(record: z.infer<typeof History>[number]): string {
+  const text: string | undefined = eventText(record as Recorded);
+  return text === undefined ? `The keeper recorded "${record.event.kind}".` : `${capital(text)}.`;
+}
+
+/** Names of nodes stay as they are. */
+function capital(text: string): string {
+  return /^[a-z]+ /.test(text) ? text.charAt(0).toUpperCase() + text.slice(1) : text;
 }
 
 function later(ms: number): Promise<void> {

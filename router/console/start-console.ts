@@ -34,11 +34,12 @@ export async function startConsole(options: ConsoleOptions): Promise<RunningCons
   const picture = () => looker.look();
   if (operators === undefined) return { answer: () => undefined, picture, stop: () => {} };
   const { ConsoleServer } = await import('./console-server.ts');
+  const { consoleFiles } = await import('./console-files.ts');
   const server = new ConsoleServer({
     ...options,
     operators,
     verifyJwt: await verifierOf(operators, options),
-    files: new Map(),
+    files: consoleFiles(),
     world: new WorldLooker(edge, looker, { version, startedAtMs: wallClock(), wallClock }),
     subjects: new Subjects(edge),
     experiments,

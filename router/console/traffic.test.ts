@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { Decision } from '../visit.ts';
 import { SERIES_SECONDS, SUMMED_SECONDS, TrafficCounter } from './traffic.ts';
 
-const SERVED: Decision = { kind: 'serve', node: 'eu-b', rung: 'local' };
+const SERVED: Decision = { kind: 'serve', node: 'eu-b', rung: 'replica' };
 const REFUSED: Decision = { kind: 'refuse', because: 'overloaded' };
 
 /** Requests that end then and took so long. */
@@ -48,7 +48,7 @@ describe('the last minute', () => {
     add(counter, SERVED, 2_000, 1, 2);
     add(counter, REFUSED, 2_500);
     const { rungs, refusals, latency } = counter.read((SUMMED_SECONDS + 2) * 1_000);
-    expect([rungs, refusals, latency?.requests]).toEqual([{ local: 2 }, { overloaded: 1 }, 3]);
+    expect([rungs, refusals, latency?.requests]).toEqual([{ replica: 2 }, { overloaded: 1 }, 3]);
   });
 
   test('has percentiles that are at most a tenth too high, and never too low', () => {
