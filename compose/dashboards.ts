@@ -39,7 +39,7 @@ export const DASHBOARDS: readonly Dashboard[] = [
     title: 'Regions',
     panels: [
       panel('Edges that answer', 'One edge away is a region that nobody reaches.', 'short', [
-        ['sum by (region) (up{job="domicile"})', '{{region}}'],
+        ['sum by (region) (up{job="domicile", edge!=""})', '{{region}}'],
       ]),
       panel('Primaries', 'The node that each region writes to.', 'short', [
         [`${perNode('domicile_node_role{domicile_role="primary"}')} == 1`, node],
@@ -80,6 +80,27 @@ export const DASHBOARDS: readonly Dashboard[] = [
       ]),
       panel('Age of the audit', 'Since somebody last looked.', 's', [
         [perRegion('domicile_audit_age'), region],
+      ]),
+      panel('Keepers that answer', 'Without one a lost primary is not replaced.', 'short', [
+        ['sum by (region) (up{job="domicile", keeper!=""})', '{{region}}'],
+      ]),
+      panel('How primaries look to their keepers', '1 for what is the case.', 'short', [
+        [
+          'max by (domicile_region, domicile_primary_health) (domicile_keeper_primary_health) == 1',
+          '{{domicile_primary_health}}, {{domicile_region}}',
+        ],
+      ]),
+      panel('Standbys that may take over', '0: the primary is on its own.', 'short', [
+        [perRegion('domicile_keeper_heirs'), region],
+      ]),
+      panel('Versions of the record', 'A step is a decision of the keeper.', 'short', [
+        [perRegion('domicile_keeper_version'), region],
+      ]),
+      panel('Decided and not yet done', 'Above 0 for long: an act does not succeed.', 'short', [
+        [perRegion('domicile_keeper_pending'), region],
+      ]),
+      panel('Silence of nodes', 'For how long each has not answered its keeper.', 's', [
+        [perNode('domicile_keeper_node_silence'), node],
       ]),
     ],
   },

@@ -4,7 +4,13 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { settingsHelp } from '../router/config.ts';
-import { ATTRIBUTES, METRICS, PARTS, prometheusName } from '../router/telemetry/names.ts';
+import {
+  ATTRIBUTES,
+  KEEPER_METRICS,
+  METRICS,
+  PARTS,
+  prometheusName,
+} from '../router/telemetry/names.ts';
 import { OBSERVED } from '../router/telemetry/observations.ts';
 
 const page = readFileSync(new URL('telemetry.md', import.meta.url), 'utf8');
@@ -38,7 +44,12 @@ test('every attribute and span is explained, and nothing is explained that is no
 test('every metric has its row, with its kind, its name in Prometheus, and what it is', () => {
   const rows = [...page.matchAll(/^\| `([^`]+)` \| `([^`]+)` \| (\w+) \| (.+) \|$/gm)];
   expect(rows.map(([, ...cells]) => cells)).toEqual(
-    Object.values(METRICS).map((one) => [one.name, prometheusName(one), one.kind, one.help]),
+    [...Object.values(METRICS), ...Object.values(KEEPER_METRICS)].map((one) => [
+      one.name,
+      prometheusName(one),
+      one.kind,
+      one.help,
+    ]),
   );
 });
 

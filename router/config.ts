@@ -7,7 +7,18 @@
  */
 import { nearest } from '../regions/yaml-suggestion.ts';
 import { type CookieSecure, DEFAULT_LIMITS, type EdgeLimits } from './edge.ts';
+import {
+  Complaint,
+  type Environment,
+  helpOf,
+  nonEmpty,
+  oneOf,
+  readSettings,
+  setting,
+  whole,
+} from './setting.ts';
 import type { TelemetrySettings } from './telemetry/telemetry.ts';
+import { TELEMETRY_SETTINGS, telemetryOf } from './telemetry/telemetry-settings.ts';
 
 export type EdgeConfig = {
   databasePassword: string;
@@ -22,18 +33,12 @@ export type EdgeConfig = {
 
 export type ConfigReading = { config: EdgeConfig } | { complaints: string[] };
 
-type Environment = Readonly<Record<string, string | undefined>>;
-
 const KEY_BYTES_MIN = 32;
 /** PostgreSQL holds the key as the two pads of an HMAC, which are one block long. */
 const SUBJECT_KEY_BYTES_MAX = 64;
 
 /** One that signs, one that is on its way in, one on its way out: each costs a MAC for a new token. */
 const SESSION_KEYS_MAX = 3;
-
-class Complaint extends Error {}
-
-type Setting<T> = { help: string; parse: (text: string) => T; default?: T; optional?: true };
 
 const SETTINGS = {
   DOMICILE_DATABASE_PASSWORD: setting(
@@ -112,42 +117,11 @@ const SETTINGS = {
     oneOf('auto', 'on', 'off'),
     'auto',
   ),
-  DOMICILE_TELEMETRY: setting(
-    'whether traces and metrics are made; auto: where one of the two addresses below is set',
-    oneOf('auto', 'on', 'off'),
-    'auto',
-  ),
-  DOMICILE_METRICS_LISTEN: optional('host:port on which Prometheus may ask for /metrics', hostPort),
-  OTEL_EXPORTER_OTLP_ENDPOINT: optional('http(s) address of a collector, without /v1/traces', url),
-  OTEL_EXPORTER_OTLP_PROTOCOL: setting(
-    'how the collector is spoken to',
-    oneOf('http/protobuf', 'http/json'),
-    'http/protobuf',
-  ),
-  DOMICILE_TRACE_RATIO: setting('the part of the traces that is recorded', ratio, 0.01),
-  DOMICILE_TRACE_CLIENTS: setting(
-    'continue: the trace of a client goes on, and it decides whether it is recorded',
-    oneOf('new', 'continue'),
-    'new',
-  ),
-  DOMICILE_METRICS_EVERY_MS: setting(
-    'how often metrics are sent to the collector',
-    whole('milliseconds', 100, 3_600_000),
-    30_000,
-  ),
-  DOMICILE_STATS_EVERY_MS: setting(
-    'how often each node is asked for its statistics',
-    whole('milliseconds', 100, 3_600_000),
-    15_000,
-  ),
+  ...TELEMETRY_SETTINGS,
 };
-
-type Settings = typeof SETTINGS;
-type Values = { [Name in keyof Settings]: Settings[Name] extends Setting<infer T> ? T : never };
 
 export function readConfig(environment: Environment): ConfigReading {
   const complaints: string[] = [];
-  const values: Record<string, unknown> = {};
   for (const name of Object.keys(environment)) {
     if (!name.startsWith('DOMICILE_') || Object.hasOwn(SETTINGS, name)) continue;
     const meant = nearest(name, Object.keys(SETTINGS));
@@ -155,26 +129,10 @@ export function readConfig(environment: Environment): ConfigReading {
       `${name}  no such setting${meant === undefined ? '' : `; did you mean ${meant}?`}`,
     );
   }
-  for (const [name, { help, parse, default: fallback, optional }] of Object.entries<
-    Setting<unknown>
-  >(SETTINGS)) {
-    const text = environment[name];
-    if (text === undefined) {
-      if (fallback === undefined && optional !== true) {
-        complaints.push(`${name}  missing: ${help}`);
-      }
-      values[name] = fallback;
-      continue;
-    }
-    try {
-      values[name] = parse(text);
-    } catch (error) {
-      if (!(error instanceof Complaint)) throw error;
-      complaints.push(`${name}  ${error.message}: ${help}`);
-    }
-  }
-  if (complaints.length > 0) return { complaints };
-  const read = values as Values;
+  const reading = readSettings(SETTINGS, environment);
+  if ('complaints' in reading) complaints.push(...reading.complaints);
+  if (complaints.length > 0 || 'complaints' in reading) return { complaints };
+  const { values: read } = reading;
   return {
     config: {
       databasePassword: read.DOMICILE_DATABASE_PASSWORD,
@@ -203,45 +161,7 @@ export function readConfig(environment: Environment): ConfigReading {
 
 /** One line a setting, for `domicile edge --help`. */
 export function settingsHelp(): string {
-  return Object.entries<Setting<unknown>>(SETTINGS)
-    .map(([name, { help, default: fallback, optional }]) =>
-      optional === true
-        ? `  ${name}  ${help}`
-        : fallback === undefined
-          ? `  ${name}  ${help} (required)`
-          : `  ${name}  ${help} (${fallback})`,
-    )
-    .join('\n');
-}
-
-function setting<T>(help: string, parse: (text: string) => T, fallback?: T): Setting<T> {
-  return fallback === undefined ? { help, parse } : { help, parse, default: fallback };
-}
-
-/** Nothing is missing without it. */
-function optional<T>(help: string, parse: (text: string) => T): Setting<T | undefined> {
-  return { help, parse, optional: true };
-}
-
-function telemetryOf(read: Values): TelemetrySettings {
-  const otlpEndpoint = read.OTEL_EXPORTER_OTLP_ENDPOINT;
-  const metricsListen = read.DOMICILE_METRICS_LISTEN;
-  const asked = otlpEndpoint !== undefined || metricsListen !== undefined;
-  return {
-    enabled: read.DOMICILE_TELEMETRY === 'on' || (read.DOMICILE_TELEMETRY === 'auto' && asked),
-    traceRatio: read.DOMICILE_TRACE_RATIO,
-    clientTraces: read.DOMICILE_TRACE_CLIENTS,
-    otlpEndpoint,
-    otlpProtocol: read.OTEL_EXPORTER_OTLP_PROTOCOL,
-    metricsEveryMs: read.DOMICILE_METRICS_EVERY_MS,
-    metricsListen,
-    statsEveryMs: read.DOMICILE_STATS_EVERY_MS,
-  };
-}
-
-function nonEmpty(text: string): string {
-  if (text === '') throw new Complaint('is empty');
-  return text;
+  return helpOf(SETTINGS);
 }
 
 /** The value itself is a secret, so a complaint never repeats it. */
@@ -265,42 +185,4 @@ function sessionKeys(text: string): Uint8Array[] {
     throw new Complaint(`has ${words.length} keys, at most ${SESSION_KEYS_MAX} are taken`);
   }
   return words.map((one) => key(one));
-}
-
-function hostPort(text: string): { host: string; port: number } {
-  const [, host = '', port = ''] = /^(\[[0-9a-fA-F:]+\]|[^:/\s]+):(\d{1,5})$/.exec(text) ?? [];
-  if (host === '' || Number(port) > 65_535) {
-    throw new Complaint(`${JSON.stringify(text)} is not host:port`);
-  }
-  return { host: host.replace(/^\[|\]$/g, ''), port: Number(port) };
-}
-
-/** It may carry credentials, so a complaint does not repeat it. */
-function url(text: string): string {
-  if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return text;
-  throw new Complaint('is no http or https address');
-}
-
-function ratio(text: string): number {
-  const value = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
-  if (value >= 0 && value <= 1) return value;
-  throw new Complaint(`${JSON.stringify(text)} is not a number from 0 to 1`);
-}
-
-function oneOf<const T extends string>(...words: T[]): (text: string) => T {
-  return (text) => {
-    const word = words.find((one) => one === text);
-    if (word !== undefined) return word;
-    throw new Complaint(`${JSON.stringify(text)} is none of ${words.join(', ')}`);
-  };
-}
-
-function whole(unit: string, min: number, max: number): (text: string) => number {
-  return (text) => {
-    const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-    if (value >= min && value <= max) return value;
-    throw new Complaint(
-      `${JSON.stringify(text)} is not a whole number of ${unit} from ${min} to ${max}`,
-    );
-  };
 }

@@ -11,12 +11,14 @@ import { SUPERUSER } from '../regions/local/postgres-settings.ts';
 import { takeLock } from '../regions/local/world-lock.ts';
 import { Keeper } from './keeper/keeper.ts';
 import { keeperApp, serveKeeper } from './keeper/keeper-server.ts';
+import { startKeeperTelemetry } from './keeper/keeper-telemetry.ts';
 import { KeptFeeds } from './keeper/kept-feeds.ts';
 import { machineAt, NO_MACHINE } from './keeper/machine.ts';
 import { OwnServers } from './keeper/own-servers.ts';
 import { fileRecordStore } from './keeper/record-store.ts';
 import { openLocalWorld } from './local-operator.ts';
 import { besideApp, readFiles } from './read-files.ts';
+import { readTelemetry } from './telemetry/telemetry-settings.ts';
 
 export type KeeperCommand = {
   region: string;
@@ -32,6 +34,8 @@ export type KeeperOutside = {
   now: () => number;
   at: () => string;
   pid: number;
+  /** Of the program. */
+  version: string;
   log: (line: Record<string, unknown>) => void;
 };
 
@@ -46,7 +50,7 @@ export async function startKeeper(
   command: KeeperCommand,
   outside: KeeperOutside,
 ): Promise<KeeperStart> {
-  const { environment, now, at, pid, log } = outside;
+  const { environment, now, at, pid, version, log } = outside;
   const files = await readFiles(besideApp(command.app, command));
   if ('complaints' in files) return { complaints: files.complaints };
   const region = files.catalogue.regions.get(command.region);
@@ -64,15 +68,23 @@ export async function startKeeper(
   if (missing.length > 0) {
     return { complaints: missing.map((name) => `${name}  is needed and is not set`) };
   }
+  const telling = readTelemetry(environment);
+  if ('complaints' in telling) return telling;
   const folder = resolve(command.record);
   const office = await takeLock(
     folder,
     (holder) => `The keeper of ${region.id} is process ${holder.pid} already; there is one only.`,
   );
+  // Last begun, first ended: whoever gives up the office must not go on in it.
+  const endings = [() => office.release()];
+  const stop = async () => {
+    for (const end of endings.splice(0).reverse()) await end();
+  };
   try {
     const store = fileRecordStore(folder);
     const machineUrl = environment.DOMICILE_MACHINE_URL;
     const feeds = await feedsOf(region, environment.DOMICILE_WORLD, log);
+    if (feeds !== undefined) endings.push(() => feeds.close());
     const servers = new OwnServers({
       region,
       feedsReady: (standby) => feeds === undefined || feeds.isReady(standby),
@@ -100,19 +112,28 @@ export async function startKeeper(
       name: `keeper ${region.id} (process ${pid})`,
       log,
     });
+    const telemetry = await startKeeperTelemetry({
+      keeper,
+      region: region.id,
+      name: `keeper-${region.id}`,
+      version,
+      settings: telling.settings,
+      now,
+      log,
+    });
+    if ('complaints' in telemetry) {
+      await stop();
+      return telemetry;
+    }
+    endings.push(telemetry.stop, () => keeper.stop());
     await keeper.start();
     const { hostname, port } = new URL(url);
     const token = environment.DOMICILE_OPERATOR_TOKEN ?? '';
     const server = await serveKeeper(keeperApp(keeper, store, token), hostname, Number(port));
-    const stop = async () => {
-      await server.close();
-      await keeper.stop();
-      await feeds?.close();
-      await office.release();
-    };
+    endings.push(() => server.close());
     return { address: url, stop };
   } catch (error) {
-    await office.release();
+    await stop();
     const { code } = error as NodeJS.ErrnoException;
     if (code !== 'EADDRINUSE' && code !== 'EACCES') throw error;
     return { complaints: [`${url}  cannot be listened on (${code})`] };

@@ -59,6 +59,12 @@ async function edgeSettings(): Promise<string> {
   return `\nEnvironment:\n${settingsHelp()}`;
 }
 
+async function keeperSettings(): Promise<string> {
+  if (!process.argv.includes('keeper')) return '';
+  const { telemetryHelp } = await import('./telemetry/telemetry-settings.ts');
+  return `\nEnvironment, of what it tells:\n${telemetryHelp()}`;
+}
+
 const program = new Command('domicile')
   .description('Keeps each user’s data in its legal home, over ordinary Postgres.')
   .version(VERSION);
@@ -165,6 +171,7 @@ program
   .option('--app <file>', 'the app module', STOREFRONT)
   .option('--policy <file>', 'the residency policy (default: residency.yaml beside the app)')
   .option('--regions <file>', 'the regions (default: regions.yaml beside the app)')
+  .addHelpText('after', await keeperSettings())
   .action(async (options) => {
     const { startKeeper } = await import('./keeper-command.ts');
     const ending = askedToEnd();
@@ -174,6 +181,7 @@ program
       now: () => performance.now(),
       at: () => new Date().toISOString(),
       pid: process.pid,
+      version: VERSION,
       log: (line) => print(JSON.stringify({ at: new Date().toISOString(), ...line })),
     });
     if ('complaints' in started) return complain('keeper', started.complaints);

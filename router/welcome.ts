@@ -28,7 +28,7 @@ export function welcome(app: string, catalogue: Catalogue, targets: string): str
     ...(isKnown ? ofStorefront({ us, eu, asia }) : ofAnyApp(regions[0]?.edges[0]?.url ?? '')),
     '',
     `Every edge has a console, such as ${regions[0]?.edges[0]?.url}/console; "domicile console-token" prints what to sign in with.`,
-    `Every edge answers /metrics on this machine; a Prometheus finds them by ${targets}`,
+    `Edges and keepers answer /metrics on this machine; a Prometheus finds them by ${targets}`,
     'Ctrl-C ends everything that was started here.',
   ];
 }

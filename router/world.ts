@@ -74,7 +74,7 @@ export type WorldOptions = {
   backups?: { everyMs: number | undefined; wallClock: () => number };
   /** What passes between two regions is kept, byte for byte, below the root's `run/wire`. */
   recordWire?: boolean;
-  /** Each edge answers `/metrics`, on a port that `run/prometheus.json` names. */
+  /** Each edge and keeper answers `/metrics`, on a port that `run/prometheus.json` names. */
   metrics?: boolean;
   environment: Readonly<Record<string, string | undefined>>;
   /** Further settings of every edge, such as DOMICILE_BUDGET_MS. */
@@ -171,7 +171,7 @@ export async function startWorld(options: WorldOptions): Promise<World> {
     const running = clusters;
     const metrics: LocalMetrics =
       options.metrics === true
-        ? await localMetrics(root, catalogue, options.environment)
+        ? await localMetrics(root, catalogue, keptBy(options), options.environment)
         : new Map();
     await localOperators(root, (name) => running.password(name));
     const edges = new Map<string, LocalChild>();
@@ -203,23 +203,22 @@ export async function startWorld(options: WorldOptions): Promise<World> {
     const startKeeper = async (region: RegionId) => {
       const seen = { ...options, files: edgeFiles };
       const sees = wan?.keeperSees(region) ?? catalogue;
-      keepers.set(region, await startOneKeeper(seen, running, machineHere, region, sees));
+      const telling = metrics.get(keeperName(region));
+      keepers.set(region, await startOneKeeper(seen, running, machineHere, region, sees, telling));
     };
-    const kept = [...catalogue.regions.values()].filter(
-      ({ keeper }) => options.keepers === true && keeper?.url !== undefined,
-    );
+    const kept = keptBy(options);
     await Promise.all([
       ...[...catalogue.regions.values()].flatMap(({ id, edges: named }) =>
         named.map(({ name }) => start(id, name)),
       ),
-      ...kept.map(({ id }) => startKeeper(id)),
-      ...kept.map(({ id }) => awaitFeedsReady(operator, id, report)),
+      ...kept.map(({ region }) => startKeeper(region)),
+      ...kept.map(({ region }) => awaitFeedsReady(operator, region, report)),
     ]);
     report(
       `edges of ${[...catalogue.regions.keys()].join(', ')} serve ${basename(dirname(files.app))} under policy version ${policy.version}`,
     );
     if (kept.length > 0) {
-      report(`keepers of ${kept.map(({ id }) => id).join(', ')} watch the primaries`);
+      report(`keepers of ${kept.map(({ region }) => region).join(', ')} watch the primaries`);
     }
     archivers.push(...(await startArchivers(options, root, running)));
     return {
@@ -263,6 +262,12 @@ async function noteMachine(
   const path = join(root, 'run', 'machine.json');
   await rm(path, { force: true });
   await writeFile(path, `${JSON.stringify({ format: 1, ...note }, null, 2)}\n`, { mode: 0o600 });
+}
+
+function keptBy({ catalogue, keepers }: WorldOptions): { name: string; region: RegionId }[] {
+  return [...catalogue.regions.values()]
+    .filter(({ keeper }) => keepers === true && keeper?.url !== undefined)
+    .map(({ id }) => ({ name: keeperName(id), region: id }));
 }
 
 function keeperName(region: RegionId): string {
@@ -421,6 +426,7 @@ async function startOneKeeper(
   machine: Machine,
   region: RegionId,
   sees: Catalogue,
+  telling: Readonly<Record<string, string>> | undefined,
 ): Promise<LocalChild> {
   const name = keeperName(region);
   const regions = join(root, 'run', `regions-of-${name}.yaml`);
@@ -440,6 +446,7 @@ async function startOneKeeper(
       DOMICILE_MACHINE_URL: machine.url,
       DOMICILE_WORLD: root,
       DOMICILE_MACHINE_TOKEN: clusters.password(machineSecret(region)),
+      ...telling,
     },
     cwd: process.cwd(),
     logFile: join(root, 'run', `${name}.log`),

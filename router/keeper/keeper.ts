@@ -77,6 +77,15 @@ export type KeeperStatus = {
   }[];
 };
 
+export type KeeperFigures = {
+  /** What this process has recorded, by the kind of event. */
+  recorded: ReadonlyMap<string, number>;
+  /** Acts that did not succeed, by their kind. */
+  notDone: ReadonlyMap<string, number>;
+  /** Of every node that was looked at; 0 for one that answers. */
+  silentForMs: ReadonlyMap<string, number>;
+};
+
 export type RelocationOrder = {
   site: SiteId;
   by: string;
@@ -102,6 +111,8 @@ export class Keeper {
   /** What is being done for a node, or was tried so recently that it is not tried again yet. */
   readonly #underWay = new Map<string, string>();
   readonly #retryMs = new Map<string, number>();
+  readonly #recorded = new Map<string, number>();
+  readonly #notDone = new Map<string, number>();
   #primaryLookMs = Number.NEGATIVE_INFINITY;
   #edges: { node: string; heardAtMs: number } | undefined;
   #processes: ReadonlyMap<string, 'runs' | 'ended'> = new Map();
@@ -165,6 +176,20 @@ export class Keeper {
           underWay: this.#underWay.get(name),
         };
       }),
+    };
+  }
+
+  figures(): KeeperFigures {
+    const nowMs = this.#options.now();
+    return {
+      recorded: this.#recorded,
+      notDone: this.#notDone,
+      silentForMs: new Map(
+        [...this.#nodes.values()].map(({ node, state, sinceMs }) => [
+          node,
+          state.kind === 'silent' ? nowMs - sinceMs : 0,
+        ]),
+      ),
     };
   }
 
@@ -535,7 +560,9 @@ export class Keeper {
       by: name,
       at: at(),
     };
-    this.#record = (await store.write(first)) ? first : await store.read();
+    const isMine = await store.write(first);
+    if (isMine) countOne(this.#recorded, first.event.kind);
+    this.#record = isMine ? first : await store.read();
     return this.#record;
   }
 
@@ -554,6 +581,7 @@ export class Keeper {
       return undefined;
     }
     this.#record = next;
+    countOne(this.#recorded, next.event.kind);
     this.#changed(next.primary);
     const { primary, timeline, standbys, pending, event } = next;
     log({
@@ -616,6 +644,7 @@ export class Keeper {
 
   /** Keeps the node busy for a while. */
   async #later(node: string, act: Act, why: string): Promise<void> {
+    countOne(this.#notDone, act.kind);
     const pauseMs = this.#retryMs.get(node) ?? RETRY_MS_MIN;
     this.#retryMs.set(node, Math.min(RETRY_MS_MAX, pauseMs * 2));
     this.#options.log({ level: 'warn', message: 'act not done', act: act.kind, node, why });
@@ -660,6 +689,10 @@ const DOUBT_MS_MAX = 5_000;
 const MOVE_MS_MAX = 30_000;
 /** From the record of a promotion to a server that takes writes. */
 const PROMOTED_MS_MAX = 15_000;
+
+function countOne(counts: Map<string, number>, kind: string): void {
+  counts.set(kind, (counts.get(kind) ?? 0) + 1);
+}
 
 function wordsFor(state: NodeState): string {
   if (state.kind === 'silent') return `nothing (${state.because.replaceAll('_', ' ')})`;

@@ -67,6 +67,9 @@ export const ATTRIBUTES = {
   sessionState: 'domicile.session.state',
   lockState: 'domicile.lock.state',
   slot: 'domicile.slot',
+  health: 'domicile.primary.health',
+  event: 'domicile.keeper.event',
+  act: 'domicile.keeper.act',
 } as const;
 
 export type MetricKind = 'histogram' | 'counter' | 'gauge' | 'updown';
@@ -285,6 +288,45 @@ export const METRICS = {
     'By',
     'Log that a replication slot keeps',
   ),
+} as const;
+
+/** What a keeper tells. */
+export const KEEPER_METRICS = {
+  recordVersion: metric('domicile.keeper.version', 'gauge', '1', 'Version of the record'),
+  recordTimeline: metric('domicile.keeper.timeline', 'gauge', '1', 'Timeline that is recorded'),
+  recordPrimary: metric('domicile.keeper.primary', 'gauge', '1', '1 for the recorded primary'),
+  heirs: metric('domicile.keeper.heirs', 'gauge', '{node}', 'Standbys that may take over'),
+  keeperAlone: metric(
+    'domicile.keeper.alone',
+    'gauge',
+    '1',
+    '1 while the record lets the primary go on alone',
+  ),
+  pending: metric(
+    'domicile.keeper.pending',
+    'gauge',
+    '1',
+    '1 while something is decided and not yet done',
+  ),
+  primaryHealth: metric(
+    'domicile.keeper.primary.health',
+    'gauge',
+    '1',
+    '1 for how the primary looks to the keeper',
+  ),
+  nodeSilence: metric(
+    'domicile.keeper.node.silence',
+    'gauge',
+    's',
+    'Time for which a node has not answered the keeper',
+  ),
+  recorded: metric(
+    'domicile.keeper.recorded',
+    'counter',
+    '{decision}',
+    'Decisions that this process has recorded',
+  ),
+  notDone: metric('domicile.keeper.not_done', 'counter', '{act}', 'Acts that did not succeed'),
 } as const;
 
 export type Metric = { name: string; kind: MetricKind; unit: string; help: string };

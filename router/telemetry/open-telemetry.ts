@@ -1,8 +1,8 @@
 /**
- * How does what an edge tells leave this process?
+ * How does what an edge or a keeper tells leave its process?
  *
- * The one door to the packages of OpenTelemetry. It is loaded by an edge whose telemetry is on and by
- * no other. Spans are given their parents explicitly: what carries a request through this router is
+ * The one door to the packages of OpenTelemetry. It is loaded where telemetry is on and nowhere else.
+ * Spans are given their parents explicitly: what carries a request through this router is
  * its visit, so no context has to follow each promise.
  */
 import { createHmac, hkdfSync } from 'node:crypto';
@@ -96,6 +96,24 @@ export type OpenTelemetryOptions = {
   log: (line: Record<string, unknown>) => void;
 };
 
+/** A process that tells something. */
+export type Teller = {
+  service: 'domicile-edge' | 'domicile-keeper';
+  name: string;
+  region: RegionId;
+  version: string;
+  settings: TelemetrySettings;
+  /** Monotonic milliseconds. */
+  now: () => number;
+  log: (line: Record<string, unknown>) => void;
+};
+
+/** What is read when somebody looks. */
+export type Observed<Name extends string> = {
+  metrics: Readonly<Record<Name, Metric>>;
+  observe: () => Iterable<{ metric: Name; value: number; attributes: Attributes }>;
+};
+
 /**
  * Spans that wait for the collector: of the library's own 2,048 an edge at full sampling would lose
  * most, because it sends a batch only every five seconds. These are some 10 MB at most.
@@ -123,6 +141,20 @@ export function openTelemetry(options: OpenTelemetryOptions): Telemetry {
   return new OpenTelemetry(options);
 }
 
+/** For a process that has no requests, and so no traces. */
+export function openMetrics<Name extends string>(
+  teller: Teller,
+  observed: Observed<Name>,
+): Pick<Telemetry, 'prometheusText' | 'metricsSnapshot' | 'stop'> {
+  complainSeldom(teller);
+  const metrics = new Metrics(teller, observed);
+  return {
+    prometheusText: () => metrics.prometheusText(),
+    metricsSnapshot: () => metrics.snapshot(),
+    stop: () => inTime([metrics.shutdown()]),
+  };
+}
+
 class OpenTelemetry implements Telemetry {
   readonly tracer: Tracer;
   readonly requestDuration: Histogram;
@@ -133,41 +165,34 @@ class OpenTelemetry implements Telemetry {
   readonly options: OpenTelemetryOptions;
   #traces = new RecentTraces();
   #tracers: TracerProvider;
-  #meters: MeterProvider;
-  #reader = new OnDemandReader();
-  // Labels that tell one edge from another wherever they are scraped, without a join.
-  #serializer = new PrometheusSerializer(
-    undefined,
-    false,
-    /^(service\.instance\.id|domicile\.region)$/,
-    false,
-    true,
-  );
+  #metrics: Metrics<MetricName>;
   #subjectKey: Uint8Array;
 
   constructor(options: OpenTelemetryOptions) {
     this.options = options;
-    const { settings, directoryKey } = options;
+    const { edge, servers, settings, directoryKey } = options;
+    const { here: region, now } = edge;
+    const teller: Teller = { ...options, service: 'domicile-edge', region, now };
     this.#subjectKey = new Uint8Array(hkdfSync('sha256', directoryKey, '', 'telemetry', 32));
-    complainSeldom(options);
-    const resource = resourceOf(options);
+    complainSeldom(teller);
+    const resource = resourceOf(teller);
     this.#tracers = new TracerProvider({
       resource,
       sampler: new ParentBasedSampler({ root: new TraceIdRatioBasedSampler(settings.traceRatio) }),
       spanProcessors: [new RingProcessor(this.#traces), ...batches(settings)],
     });
     this.tracer = this.#tracers.getTracer('domicile', options.version);
-    this.#meters = new MeterProvider({
-      resource,
-      readers: [this.#reader, ...pushes(settings)],
+    const observed = Object.fromEntries(OBSERVED.map((metric) => [metric, METRICS[metric]]));
+    this.#metrics = new Metrics<MetricName>(teller, {
+      metrics: observed as Record<MetricName, Metric>,
+      observe: () => observe(edge, servers),
     });
-    const meter = this.#meters.getMeter('domicile', options.version);
+    const { meter } = this.#metrics;
     this.requestDuration = histogram(meter, METRICS.requestDuration);
     this.hopDuration = histogram(meter, METRICS.hopDuration);
     this.dbDuration = histogram(meter, METRICS.dbDuration);
     const { name, help, unit } = METRICS.passedOver;
     this.passedOver = meter.createCounter(name, { description: help, unit });
-    observeAll(meter, options);
   }
 
   begin(begins: BeginsWith): Trace {
@@ -182,7 +207,59 @@ class OpenTelemetry implements Telemetry {
     return this.refusals.all();
   }
 
-  async metricsSnapshot(): Promise<MetricSnapshot[]> {
+  metricsSnapshot(): Promise<MetricSnapshot[]> {
+    return this.#metrics.snapshot();
+  }
+
+  prometheusText(): Promise<string> {
+    return this.#metrics.prometheusText();
+  }
+
+  subjectName(directoryKey: string): string {
+    const mac = createHmac('sha256', this.#subjectKey).update(directoryKey).digest();
+    return mac.subarray(0, SUBJECT_NAME_BYTES).toString('base64url');
+  }
+
+  stop(): Promise<void> {
+    return inTime([this.#tracers.shutdown(), this.#metrics.shutdown()]);
+  }
+}
+
+/** Numbers of one process, for whoever asks and for the collector. */
+class Metrics<Name extends string> {
+  readonly meter: Meter;
+  #meters: MeterProvider;
+  #reader = new OnDemandReader();
+  // Labels that tell one process from another wherever they are scraped, without a join.
+  #serializer = new PrometheusSerializer(
+    undefined,
+    false,
+    /^(service\.instance\.id|domicile\.region)$/,
+    false,
+    true,
+  );
+
+  constructor(teller: Teller, { metrics, observe }: Observed<Name>) {
+    this.#meters = new MeterProvider({
+      resource: resourceOf(teller),
+      readers: [this.#reader, ...pushes(teller.settings)],
+    });
+    this.meter = this.#meters.getMeter('domicile', teller.version);
+    const instruments = new Map(
+      Object.entries<Metric>(metrics).map(([key, one]) => [key, instrument(this.meter, one)]),
+    );
+    this.meter.addBatchObservableCallback(
+      (result) => {
+        for (const { metric, value, attributes } of observe()) {
+          const told = instruments.get(metric);
+          if (told !== undefined) result.observe(told, value, attributes as Mutable);
+        }
+      },
+      [...instruments.values()],
+    );
+  }
+
+  async snapshot(): Promise<MetricSnapshot[]> {
     const { resourceMetrics } = await this.#reader.collect();
     return resourceMetrics.scopeMetrics.flatMap(({ metrics }) =>
       metrics.map(({ descriptor: { name, unit }, dataPoints }) => ({
@@ -201,18 +278,17 @@ class OpenTelemetry implements Telemetry {
     return this.#serializer.serialize(resourceMetrics);
   }
 
-  subjectName(directoryKey: string): string {
-    const mac = createHmac('sha256', this.#subjectKey).update(directoryKey).digest();
-    return mac.subarray(0, SUBJECT_NAME_BYTES).toString('base64url');
+  shutdown(): Promise<void> {
+    return this.#meters.shutdown();
   }
+}
 
-  async stop(): Promise<void> {
-    const told = Promise.allSettled([this.#tracers.shutdown(), this.#meters.shutdown()]);
-    // What a silent collector does not take is not worth a late end.
-    const late = Promise.withResolvers<void>();
-    const timer = setTimeout(late.resolve, STOP_MS_MAX);
-    await Promise.race([told, late.promise]).finally(() => clearTimeout(timer));
-  }
+/** What a silent collector does not take is not worth a late end. */
+async function inTime(endings: readonly Promise<void>[]): Promise<void> {
+  const late = Promise.withResolvers<void>();
+  const timer = setTimeout(late.resolve, STOP_MS_MAX);
+  const told = Promise.allSettled(endings);
+  await Promise.race([told, late.promise]).finally(() => clearTimeout(timer));
 }
 
 class RequestTrace implements Trace {
@@ -531,13 +607,13 @@ function exporting(endpoint: string, signal: 'traces' | 'metrics') {
   };
 }
 
-function resourceOf({ edge, name, version }: OpenTelemetryOptions): Resource {
+function resourceOf({ service, name, region, version }: Teller): Resource {
   return detectResources({ detectors: [envDetector] }).merge(
     resourceFromAttributes({
-      'service.name': 'domicile-edge',
+      'service.name': service,
       'service.version': version,
       'service.instance.id': name,
-      'domicile.region': edge.here,
+      'domicile.region': region,
     }),
   );
 }
@@ -547,21 +623,7 @@ function histogram(meter: Meter, { name, help, unit }: Metric): Histogram {
   return meter.createHistogram(name, { description: help, unit, advice });
 }
 
-function observeAll(meter: Meter, { edge, servers }: OpenTelemetryOptions): void {
-  const instruments = new Map(OBSERVED.map((metric) => [metric, instrument(meter, metric)]));
-  meter.addBatchObservableCallback(
-    (result) => {
-      for (const { metric, value, attributes } of observe(edge, servers)) {
-        const told = instruments.get(metric);
-        if (told !== undefined) result.observe(told, value, attributes as Mutable);
-      }
-    },
-    [...instruments.values()],
-  );
-}
-
-function instrument(meter: Meter, metric: MetricName) {
-  const { name, kind, unit, help: description }: Metric = METRICS[metric];
+function instrument(meter: Meter, { name, kind, unit, help: description }: Metric) {
   switch (kind) {
     case 'counter':
       return meter.createObservableCounter(name, { description, unit });
@@ -583,10 +645,10 @@ function pointValue(value: unknown): number | HistogramValue {
 }
 
 /** The library's complaints may quote what was sent, so only that there is one is said. */
-function complainSeldom({ log, edge }: OpenTelemetryOptions): void {
+function complainSeldom({ log, now }: Teller): void {
   let saidAtMs = Number.NEGATIVE_INFINITY;
   const complain = () => {
-    const nowMs = edge.now();
+    const nowMs = now();
     if (nowMs - saidAtMs < COMPLAIN_EVERY_MS) return;
     saidAtMs = nowMs;
     log({ level: 'warn', event: 'telemetry-not-taken' });

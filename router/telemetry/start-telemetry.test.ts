@@ -26,8 +26,9 @@ function loadedBy(module: string): string[] {
   return JSON.parse(stdout) as string[];
 }
 
-test('an edge whose telemetry is off loads nothing of it', () => {
+test('an edge or a keeper whose telemetry is off loads nothing of it', () => {
   expect(loadedBy('../edge-command.ts')).toEqual([]);
+  expect(loadedBy('../keeper-command.ts')).toEqual([]);
   expect(loadedBy('./open-telemetry.ts')).toContain('@opentelemetry/sdk-trace');
 });
 
