@@ -109,6 +109,7 @@ test('a promotion is counted, and where it leads is seen', async () => {
   const text = await scrape('eu');
   expect(told(text, 'domicile_keeper_recorded_total', promoted)).toBe(counted + 1);
   expect(told(text, 'domicile_keeper_primary', { domicile_node: heir })).toBe(1);
+  expect(told(text, 'domicile_keeper_primary', { domicile_node: before.primary })).toBe(undefined);
   expect(told(text, 'domicile_keeper_version')).toBe(after.version);
 });
 

@@ -22,7 +22,7 @@ import {
   type Tracer,
   trace,
 } from '@opentelemetry/api';
-import { hrTimeToMilliseconds, parseTraceParent } from '@opentelemetry/core';
+import { ExportResultCode, hrTimeToMilliseconds, parseTraceParent } from '@opentelemetry/core';
 import { OTLPMetricExporter as JsonMetricExporter } from '@opentelemetry/exporter-metrics-otlp-http';
 import { OTLPMetricExporter as ProtobufMetricExporter } from '@opentelemetry/exporter-metrics-otlp-proto';
 import { PrometheusSerializer } from '@opentelemetry/exporter-prometheus';
@@ -35,10 +35,13 @@ import {
   resourceFromAttributes,
 } from '@opentelemetry/resources';
 import {
+  AggregationTemporality,
   type DataPoint,
+  InstrumentType,
   MeterProvider,
   MetricReader,
-  PeriodicExportingMetricReader,
+  type PushMetricExporter,
+  type ResourceMetrics,
 } from '@opentelemetry/sdk-metrics';
 import {
   BatchSpanProcessor,
@@ -225,11 +228,18 @@ class OpenTelemetry implements Telemetry {
   }
 }
 
-/** Numbers of one process, for whoever asks and for the collector. */
+/**
+ * Numbers of one process, for whoever asks and for the collector. One reader serves both: the library
+ * keeps what one reader has seen for every other one, which for a reader that nobody asks is forever.
+ */
 class Metrics<Name extends string> {
   readonly meter: Meter;
   #meters: MeterProvider;
   #reader = new OnDemandReader();
+  #exporter: PushMetricExporter | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #pushing: Promise<void> | undefined;
+  #looking: Promise<unknown> = Promise.resolve();
   // Labels that tell one process from another wherever they are scraped, without a join.
   #serializer = new PrometheusSerializer(
     undefined,
@@ -242,7 +252,7 @@ class Metrics<Name extends string> {
   constructor(teller: Teller, { metrics, observe }: Observed<Name>) {
     this.#meters = new MeterProvider({
       resource: resourceOf(teller),
-      readers: [this.#reader, ...pushes(teller.settings)],
+      readers: [this.#reader],
     });
     this.meter = this.#meters.getMeter('domicile', teller.version);
     const instruments = new Map(
@@ -257,10 +267,13 @@ class Metrics<Name extends string> {
       },
       [...instruments.values()],
     );
+    this.#exporter = metricExporter(teller.settings);
+    if (this.#exporter === undefined) return;
+    this.#timer = setInterval(() => void this.#push(), teller.settings.metricsEveryMs).unref();
   }
 
   async snapshot(): Promise<MetricSnapshot[]> {
-    const { resourceMetrics } = await this.#reader.collect();
+    const resourceMetrics = await this.#look();
     return resourceMetrics.scopeMetrics.flatMap(({ metrics }) =>
       metrics.map(({ descriptor: { name, unit }, dataPoints }) => ({
         name,
@@ -274,12 +287,43 @@ class Metrics<Name extends string> {
   }
 
   async prometheusText(): Promise<string> {
-    const { resourceMetrics } = await this.#reader.collect();
-    return this.#serializer.serialize(resourceMetrics);
+    return this.#serializer.serialize(await this.#look());
   }
 
-  shutdown(): Promise<void> {
-    return this.#meters.shutdown();
+  async shutdown(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#pushing;
+    await this.#push();
+    await this.#exporter?.shutdown();
+    await this.#meters.shutdown();
+  }
+
+  /** One after the other: of two looks at once, the second would find nothing new. */
+  #look(): Promise<ResourceMetrics> {
+    const look = async () => (await this.#reader.collect()).resourceMetrics;
+    const looked = this.#looking.then(look);
+    this.#looking = looked.catch(() => {});
+    return looked;
+  }
+
+  /** Leaves one out while the last one is under way. */
+  #push(): Promise<void> {
+    this.#pushing ??= this.#export().finally(() => {
+      this.#pushing = undefined;
+    });
+    return this.#pushing;
+  }
+
+  async #export(): Promise<void> {
+    const exporter = this.#exporter;
+    if (exporter === undefined) return;
+    const looked = await this.#look();
+    await new Promise<void>((done) => {
+      exporter.export(looked, ({ code }) => {
+        if (code !== ExportResultCode.SUCCESS) diag.warn('metrics were not taken');
+        done();
+      });
+    });
   }
 }
 
@@ -558,8 +602,20 @@ function recorded(span: ReadableSpan): RecordedSpan {
   };
 }
 
-/** Collects when it is asked, for whoever looks. */
+/**
+ * Collects when it is asked. A gauge is what was seen at this look: cumulated, the library would go on
+ * telling of a primary that is none any more.
+ */
 class OnDemandReader extends MetricReader {
+  constructor() {
+    super({
+      aggregationTemporalitySelector: (type) =>
+        type === InstrumentType.OBSERVABLE_GAUGE
+          ? AggregationTemporality.DELTA
+          : AggregationTemporality.CUMULATIVE,
+    });
+  }
+
   protected override async onShutdown(): Promise<void> {}
   protected override async onForceFlush(): Promise<void> {}
 }
@@ -582,20 +638,13 @@ function batches(settings: TelemetrySettings): SpanProcessor[] {
   ];
 }
 
-function pushes(settings: TelemetrySettings): PeriodicExportingMetricReader[] {
-  const { otlpEndpoint, otlpProtocol, metricsEveryMs } = settings;
-  if (otlpEndpoint === undefined) return [];
+function metricExporter(settings: TelemetrySettings): PushMetricExporter | undefined {
+  const { otlpEndpoint, otlpProtocol } = settings;
+  if (otlpEndpoint === undefined) return undefined;
   const config = exporting(otlpEndpoint, 'metrics');
-  return [
-    new PeriodicExportingMetricReader({
-      exporter:
-        otlpProtocol === 'http/json'
-          ? new JsonMetricExporter(config)
-          : new ProtobufMetricExporter(config),
-      exportIntervalMillis: metricsEveryMs,
-      exportTimeoutMillis: Math.min(EXPORT_MS_MAX, metricsEveryMs),
-    }),
-  ];
+  return otlpProtocol === 'http/json'
+    ? new JsonMetricExporter(config)
+    : new ProtobufMetricExporter(config);
 }
 
 /** Credentials for the collector come from the standard variables, which the library reads itself. */
