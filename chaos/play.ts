@@ -7,14 +7,17 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Breaking } from './faults/breaking.ts';
 import { faultText, regionsOf, type Schedule, type Timed } from './faults/fault.ts';
-import type { FaultSpan } from './run-record.ts';
+import type { FaultSpan, Incident } from './run-record.ts';
 
 export type Played = {
   spans: FaultSpan[];
   /** Those that could not be done, and why. */
   failures: string[];
+  /** What lasted longer than it was to, because it could not be undone at its time. */
+  incidents: Incident[];
 };
 
+/** @throws ChaosError when something cannot be undone, however often it is tried. */
 export async function play(
   schedule: Schedule,
   options: {
@@ -26,7 +29,8 @@ export async function play(
   },
 ): Promise<Played> {
   const { breaking, regions, now, report, signal } = options;
-  const played: Played = { spans: [], failures: [] };
+  const played: Played = { spans: [], failures: [], incidents: [] };
+  const late: { span: FaultSpan; why: string }[] = [];
   const until = (atMs: number) =>
     pause(Math.max(0, atMs - now()), undefined, { signal }).catch(() => {});
   const one = async ({ atMs, forMs, fault }: Timed) => {
@@ -46,7 +50,14 @@ export async function play(
     if (broken.evidence !== undefined) span.evidence = broken.evidence;
     if (forMs === undefined) return;
     await until(fromMs + forMs);
-    await broken.heal();
+    try {
+      await broken.heal();
+    } catch (error) {
+      const why = whyOf(error);
+      late.push({ span, why });
+      report(`not undone yet: ${span.says}: ${why}`);
+      return;
+    }
     span.untilMs = now();
     report(`over: ${span.says}`);
   };
@@ -54,7 +65,7 @@ export async function play(
     await Promise.all(
       schedule.map((timed) =>
         one(timed).catch((error: unknown) => {
-          const why = error instanceof Error ? error.message : String(error);
+          const why = whyOf(error);
           played.failures.push(`${faultText(timed.fault)}: ${why}`);
           report(`cannot be done: ${faultText(timed.fault)}: ${why}`);
         }),
@@ -63,6 +74,16 @@ export async function play(
   } finally {
     await breaking.healAll();
   }
+  for (const { span, why } of late) {
+    span.untilMs = now();
+    const says = `undone only after another try: ${span.says}: ${why}`;
+    played.incidents.push({ atMs: span.untilMs, says });
+    report(says);
+  }
   played.spans.sort((a, b) => a.fromMs - b.fromMs);
   return played;
+}
+
+function whyOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

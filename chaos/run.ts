@@ -75,12 +75,16 @@ export async function run(options: RunOptions): Promise<RunRecord> {
   try {
     left = await underLoad({ ...options, now, clients, breaking, graceMs });
   } finally {
-    await breaking.healAll();
-    await clients.stop();
-    await onlooker.stop();
+    try {
+      await breaking.healAll();
+    } finally {
+      await clients.stop();
+      await onlooker.stop();
+    }
   }
   const { played, history, stillSick } = left;
-  const { looks, incidents } = onlooker;
+  const { looks } = onlooker;
+  const incidents = [...onlooker.incidents, ...left.played.incidents];
   const seen: Seen = { operations: history.operations, faults: played.spans, looks, incidents };
   report(`${history.operations.length} operations; judging`);
   const judged = options.judge(history, {

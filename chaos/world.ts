@@ -151,7 +151,11 @@ export class ChaosWorld {
   static async #open(root: string, own: Own): Promise<ChaosWorld> {
     const found = await readWorld(root);
     const faults = new Faults(found.toxiproxy);
-    const [proxies, version] = await Promise.all([faults.proxies(), faults.version()]);
+    const [proxies, version] = await Promise.all([faults.proxies(), faults.version()]).catch(
+      (error: Error) => {
+        throw new ChaosError(`The Toxiproxy of this world does not answer: ${error.message}`);
+      },
+    );
     const links = linksOf(found.catalogue, proxies.keys());
     return new ChaosWorld(root, found, links, { ...own, version });
   }

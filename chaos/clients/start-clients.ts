@@ -7,6 +7,7 @@
  */
 import { Agent } from 'node:http';
 import type { History, Operation, Settled } from '../history.ts';
+import { ChaosError } from '../world.ts';
 import { askEdge } from './ask-edge.ts';
 import { Client, type ClientOptions } from './client.ts';
 import { MIXES, type Mix, type MixName } from './mixes.ts';
@@ -65,7 +66,7 @@ const SETTLE_PAUSE_MS = 250;
 /** A long run has created thousands, and all are read. */
 const SETTLE_AT_ONCE = 6;
 
-/** @throws Error when the first users cannot be created; they need a world that works. */
+/** @throws ChaosError when the first users cannot be created; they need a world that works. */
 export async function startClients(options: StartClientsOptions): Promise<Clients> {
   const { seed, now, mix = 'everything', restMsMax = REST_MS_MAX } = options;
   const { answerMsMax = ANSWER_MS_MAX, clients = CLIENTS } = options;
@@ -139,7 +140,7 @@ export async function startClients(options: StartClientsOptions): Promise<Client
       const { outcome } = operation;
       if (outcome.kind === 'ok') continue;
       client.close();
-      throw new Error(
+      throw new ChaosError(
         `the edge of ${subject.home} did not create the user ${subject.id}: ${outcome.because}`,
       );
     }

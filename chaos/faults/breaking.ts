@@ -9,7 +9,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { commandOf } from '../../regions/local/process-identity.ts';
-import type { NewToxic, ToxicStream } from '../../regions/toxiproxy.ts';
+import { FaultsError, type NewToxic, type ToxicStream } from '../../regions/toxiproxy.ts';
 import { ChaosError, type ChaosWorld } from '../world.ts';
 import {
   type Direction,
@@ -25,7 +25,7 @@ import { changedPolicy } from './policy-change.ts';
 import { ANSWER_MS_MAX, probe } from './probe.ts';
 import { isStopped, isThere } from './process-state.ts';
 
-/** A fault that lasts. */
+/** A fault that lasts. Whoever heals it and fails may try again: what was undone stays undone. */
 export type Broken = {
   /** What it did to whom, in words; more exact than the fault, which names roles. */
   says: string;
@@ -36,6 +36,7 @@ export type Broken = {
 
 /** Names of our toxics, so that those that stand for distances stay. */
 const OURS = 'chaos-';
+const NOT_FOUND = 404;
 const STREAMS: readonly ToxicStream[] = ['upstream', 'downstream'];
 /** The process that replays, by its title; the name of its server may come first. */
 const STARTUP = /^postgres: ([\w-]+: )?startup /;
@@ -43,10 +44,14 @@ const STARTUP = /^postgres: ([\w-]+: )?startup /;
 const CLOCK_MS_MAX = 2_000;
 const SIGNAL_MS_MAX = 2_000;
 const LOOK_EVERY_MS = 20;
+/** What stands in the way of healing is the moment of another fault, or there to stay. */
+const HEAL_TRIES = 5;
+const HEAL_PAUSE_MS = 500;
 
 export class Breaking {
   readonly #world: ChaosWorld;
-  readonly #healers = new Set<() => Promise<void>>();
+  /** With what each of them undoes, in words. */
+  readonly #healers = new Map<() => Promise<void>, string>();
   /** By link and by process: how many faults hold it. */
   readonly #cuts = new Map<string, number>();
   readonly #stops = new Map<string, number>();
@@ -56,23 +61,63 @@ export class Breaking {
     this.#world = world;
   }
 
-  /** @throws ChaosError when it cannot be done to this world. */
+  /** @throws Error when it cannot be done to this world; what is left of the attempt is healed with the rest. */
   async begin(fault: Fault): Promise<Broken> {
     const broken = await this.#begin(fault);
-    let isHealed: Promise<void> | undefined;
-    const heal = () => {
-      isHealed ??= broken.heal().finally(() => this.#healers.delete(heal));
-      return isHealed;
-    };
-    this.#healers.add(heal);
-    return { ...broken, heal };
+    return { ...broken, heal: this.#lasting(broken.heal, broken.says) };
   }
 
-  /** Undoes what lasts; goes on after a failure, and throws the first one in the end. */
+  /**
+   * Undoes what lasts, and tries again what does not let itself be undone.
+   * @throws ChaosError that names what is left even then.
+   */
   async healAll(): Promise<void> {
-    const healed = await Promise.allSettled([...this.#healers].map((heal) => heal()));
-    const failure = healed.find((one) => one.status === 'rejected');
-    if (failure !== undefined) throw failure.reason;
+    for (let tries = 1; ; tries++) {
+      const lasting = [...this.#healers];
+      const healed = await Promise.allSettled(lasting.map(([heal]) => heal()));
+      const left = lasting.flatMap(([, says], i) => {
+        const one = healed[i];
+        return one?.status === 'rejected' ? [`${says}: ${whyOf(one.reason)}`] : [];
+      });
+      if (left.length === 0) return;
+      if (tries === HEAL_TRIES) throw new ChaosError(`This is not undone: ${left.join('; ')}`);
+      await pause(HEAL_PAUSE_MS);
+    }
+  }
+
+  /** Writes down what lasts, until it is undone: whoever fails to undo it may try again. */
+  #lasting(undo: () => Promise<void>, says: string): () => Promise<void> {
+    let healing: Promise<void> | undefined;
+    const heal = () => {
+      healing ??= undo().then(
+        () => {
+          this.#healers.delete(heal);
+        },
+        (error: unknown) => {
+          healing = undefined;
+          throw error;
+        },
+      );
+      return healing;
+    };
+    this.#healers.set(heal, says);
+    return heal;
+  }
+
+  /** Does it to each; where that fails for one, it is undone for the others. */
+  async #allOrNone<T>(
+    items: readonly T[],
+    begin: (item: T) => Promise<void>,
+    end: (item: T) => Promise<void>,
+  ): Promise<() => Promise<void>> {
+    const begun = await Promise.allSettled(items.map(begin));
+    const done = items.filter((_, i) => begun[i]?.status === 'fulfilled');
+    const undo = undoing(done, end);
+    const failed = begun.find((one) => one.status === 'rejected');
+    if (failed === undefined) return undo;
+    // Whoever does not let itself be undone now is not forgotten either.
+    await this.#lasting(undo, `a part of what could not be done`)().catch(() => {});
+    throw failed.reason;
   }
 
   async #begin(fault: Fault): Promise<Broken> {
@@ -110,35 +155,26 @@ export class Breaking {
   async #breakLinks(fault: NetworkFault, links: readonly Link[]): Promise<() => Promise<void>> {
     const { faults } = this.#world;
     const names = links.map(({ name }) => name);
-    const toxics = async (...made: NewToxic[]) => {
-      const added: [string, string][] = [];
-      const heal = async () => {
-        await Promise.all(added.map(([link, toxic]) => faults.removeToxic(link, toxic)));
-      };
-      try {
-        for (const link of names) {
-          for (const toxic of made) {
-            const name = `${OURS}${++this.#toxics}`;
-            await faults.addToxic(link, { ...toxic, name });
-            added.push([link, name]);
-          }
-        }
-      } catch (error) {
-        await heal();
-        throw error;
-      }
-      return heal;
-    };
+    const toxics = (...made: NewToxic[]) =>
+      this.#allOrNone(
+        names.flatMap((link) =>
+          made.map((toxic) => ({ link, toxic: { ...toxic, name: `${OURS}${++this.#toxics}` } })),
+        ),
+        async ({ link, toxic }) => {
+          await faults.addToxic(link, toxic);
+        },
+        ({ link, toxic }) => this.#removed(link, toxic.name),
+      );
     const both = (make: (stream: ToxicStream) => NewToxic, direction: Direction = 'both') =>
       toxics(...(direction === 'both' ? STREAMS : [direction]).map(make));
     const hole = (direction?: Direction) =>
       both((stream) => ({ type: 'timeout', stream, attributes: { timeout: 0 } }), direction);
-    const cut = async () => {
-      await Promise.all(names.map((name) => this.#cut(name)));
-      return async () => {
-        await Promise.all(names.map((name) => this.#open(name)));
-      };
-    };
+    const cut = () =>
+      this.#allOrNone(
+        names,
+        (name) => this.#cut(name),
+        (name) => this.#open(name),
+      );
     switch (fault.kind) {
       case 'cut':
         return cut();
@@ -182,13 +218,33 @@ export class Breaking {
   async #cut(link: string): Promise<void> {
     const held = this.#cuts.get(link) ?? 0;
     this.#cuts.set(link, held + 1);
-    if (held === 0) await this.#world.faults.disable(link);
+    try {
+      if (held === 0) await this.#world.faults.disable(link);
+    } catch (error) {
+      await this.#open(link).catch(() => {});
+      throw error;
+    }
   }
 
   async #open(link: string): Promise<void> {
     const held = (this.#cuts.get(link) ?? 1) - 1;
     this.#cuts.set(link, held);
-    if (held === 0) await this.#world.faults.enable(link);
+    try {
+      if (held === 0) await this.#world.faults.enable(link);
+    } catch (error) {
+      this.#cuts.set(link, (this.#cuts.get(link) ?? 0) + 1);
+      throw error;
+    }
+  }
+
+  async #removed(link: string, toxic: string): Promise<void> {
+    try {
+      await this.#world.faults.removeToxic(link, toxic);
+    } catch (error) {
+      // Gone already: the answer to an earlier try was lost.
+      const { failure } = error instanceof FaultsError ? error : {};
+      if (failure?.kind !== 'refused' || failure.status !== NOT_FOUND) throw error;
+    }
   }
 
   async #links(choice: LinkChoice): Promise<Link[]> {
@@ -250,25 +306,32 @@ export class Breaking {
   }
 
   async #kill(who: Place, startAgain: boolean): Promise<Broken> {
-    const names = await this.#named(who);
-    const pids = (await Promise.all(names.map((name) => this.#world.pidsOf(name)))).flat();
-    for (const pid of pids) signal(pid, 'SIGKILL');
+    const places = await this.#named(who);
+    const found = await Promise.all(
+      places.map(async (name) => ({ name, pids: await this.#world.pidsOf(name) })),
+    );
+    const killed = found
+      .map(({ name, pids }) => ({ name, pids: pids.filter((pid) => signal(pid, 'SIGKILL')) }))
+      .filter(({ pids }) => pids.length > 0);
+    const names = killed.map(({ name }) => name);
+    const pids = killed.flatMap((one) => one.pids);
     const gone = await within(SIGNAL_MS_MAX, () => pids.every((pid) => !isThere(pid)));
-    await this.#untilNoticed(pids);
+    // Nobody was hurt by not hearing of it; what was killed has to be started again.
+    await this.#untilNoticed(pids).catch(() => {});
     const keepers = new Set(
       [...this.#world.catalogue.regions.values()]
         .filter(({ keeper }) => keeper !== undefined)
         .flatMap(({ nodes }) => nodes.map(({ name }) => name)),
     );
     return {
-      says: `SIGKILL to ${placeText(who)} (${names.join(', ')})`,
-      evidence: gone ? `its ${pids.length} processes are gone` : undefined,
-      heal: async () => {
-        // What a keeper keeps is started by the keeper, as what it is to be.
-        for (const name of names) {
-          if (startAgain || !keepers.has(name)) await this.#world.start(name);
-        }
-      },
+      says: `SIGKILL to ${placeText(who)} (${places.join(', ')})`,
+      evidence: gone && pids.length > 0 ? `its ${pids.length} processes are gone` : undefined,
+      // What a keeper keeps is started by the keeper, as what it is to be; and what was dead before
+      // is for whoever killed it.
+      heal: inOrder(
+        names.filter((name) => startAgain || !keepers.has(name)),
+        (name) => this.#world.start(name),
+      ),
     };
   }
 
@@ -283,28 +346,35 @@ export class Breaking {
 
   async #freeze(who: Place): Promise<Broken> {
     const names = await this.#named(who);
-    const stopped = (await Promise.all(names.map((name) => this.#stop(name)))).flat();
+    const stopped: number[] = [];
+    const heal = await this.#allOrNone(
+      names,
+      async (name) => {
+        stopped.push(...(await this.#stop(name)));
+      },
+      (name) => this.#go(name),
+    );
     return {
       says: `SIGSTOP to ${placeText(who)} (${names.join(', ')})`,
       evidence: evidenceOf(stopped),
-      heal: async () => {
-        await Promise.all(names.map((name) => this.#go(name)));
-      },
+      heal,
     };
   }
 
   async #stutter({ who, stopMs, goMs }: Extract<Fault, { kind: 'stutter' }>): Promise<Broken> {
     const names = await this.#named(who);
-    let stopped: number[] = [];
-    const heal = await repeated(stopMs, goMs, async () => {
-      const now = (await Promise.all(names.map((name) => this.#stop(name)))).flat();
-      if (stopped.length === 0) stopped = now;
-      return async () => {
-        await Promise.all(names.map((name) => this.#go(name)));
-      };
-    });
+    const stopped = new Set<number>();
+    const heal = await repeated(stopMs, goMs, () =>
+      this.#allOrNone(
+        names,
+        async (name) => {
+          for (const pid of await this.#stop(name)) stopped.add(pid);
+        },
+        (name) => this.#go(name),
+      ),
+    );
     const says = `${placeText(who)} (${names.join(', ')}) stopped ${stopMs} ms of every ${stopMs + goMs} ms`;
-    return { says, evidence: evidenceOf(stopped), heal };
+    return { says, evidence: evidenceOf([...stopped]), heal };
   }
 
   async #pauseReplay(region: string): Promise<Broken> {
@@ -346,9 +416,9 @@ export class Breaking {
     return {
       says: `clock of ${names.join(', ')} ${byMs < 0 ? 'back' : 'forth'} by ${Math.abs(byMs) / 60_000} min`,
       evidence: evidence.length > 0 ? evidence.join('; ') : undefined,
-      heal: async () => {
-        await Promise.all(names.map((name) => set(name, 0)));
-      },
+      heal: undoing(names, async (name) => {
+        await set(name, 0);
+      }),
     };
   }
 
@@ -377,27 +447,61 @@ export class Breaking {
 
   /** Answers with the processes that stand still now. */
   async #stop(name: string): Promise<number[]> {
+    let pids = await this.#world.pidsOf(name);
     const held = this.#stops.get(name) ?? 0;
     this.#stops.set(name, held + 1);
     const sent = new Set<number>();
-    // What a server forks before it stands still is in the next list.
-    for (;;) {
-      const pids = (await this.#world.pidsOf(name)).filter((pid) => !sent.has(pid));
-      if (pids.length === 0) return [...sent].filter(isStopped);
-      for (const pid of pids) {
-        signal(pid, 'SIGSTOP');
-        sent.add(pid);
+    try {
+      // What a server forks before it stands still is in the next list.
+      while (pids.length > 0) {
+        for (const pid of pids) {
+          signal(pid, 'SIGSTOP');
+          sent.add(pid);
+        }
+        await within(SIGNAL_MS_MAX, () => pids.every((pid) => isStopped(pid) || !isThere(pid)));
+        pids = (await this.#world.pidsOf(name)).filter((pid) => !sent.has(pid));
       }
-      await within(SIGNAL_MS_MAX, () => pids.every((pid) => isStopped(pid) || !isThere(pid)));
+    } catch (error) {
+      this.#stops.set(name, (this.#stops.get(name) ?? 1) - 1);
+      if (held === 0) for (const pid of sent) signal(pid, 'SIGCONT');
+      throw error;
     }
+    return [...sent].filter(isStopped);
   }
 
   async #go(name: string): Promise<void> {
+    const pids = await this.#world.pidsOf(name);
     const held = (this.#stops.get(name) ?? 1) - 1;
     this.#stops.set(name, held);
     if (held > 0) return;
-    for (const pid of await this.#world.pidsOf(name)) signal(pid, 'SIGCONT');
+    for (const pid of pids) signal(pid, 'SIGCONT');
   }
+}
+
+/** Tries all that are left; what was undone is not undone a second time when it is asked again. */
+function undoing<T>(items: readonly T[], undo: (item: T) => Promise<void>) {
+  const left = new Set(items);
+  return async () => {
+    const tried = await Promise.allSettled(
+      [...left].map(async (item) => {
+        await undo(item);
+        left.delete(item);
+      }),
+    );
+    const failed = tried.find((one) => one.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
+  };
+}
+
+/** One after the other, for what stands on what came before it. */
+function inOrder<T>(items: readonly T[], undo: (item: T) => Promise<void>) {
+  const left = [...items];
+  return async () => {
+    for (let item = left[0]; item !== undefined; item = left[0]) {
+      await undo(item);
+      left.shift();
+    }
+  };
 }
 
 /** Begins at once; `undo` of the last round is part of the end. */
@@ -408,25 +512,26 @@ async function repeated(
 ): Promise<() => Promise<void>> {
   const ending = new AbortController();
   let undo: (() => Promise<void>) | undefined = await begin();
-  let failure: unknown;
   const rest = (ms: number) => pause(ms, undefined, { signal: ending.signal }).catch(() => {});
+  const undone = async () => {
+    await undo?.();
+    undo = undefined;
+  };
   const rounds = async () => {
     while (!ending.signal.aborted) {
       await rest(onMs);
-      await undo?.();
-      undo = undefined;
+      // What fails here is done in the next round, and at the end by whoever ends it.
+      await undone().catch(() => {});
       await rest(offMs);
-      if (!ending.signal.aborted) undo = await begin();
+      if (ending.signal.aborted || undo !== undefined) continue;
+      undo = await begin().catch(() => undefined);
     }
-    await undo?.();
   };
-  const done = rounds().catch((error: unknown) => {
-    failure = error;
-  });
+  const done = rounds();
   return async () => {
     ending.abort();
     await done;
-    if (failure !== undefined) throw failure;
+    await undone();
   };
 }
 
@@ -434,13 +539,18 @@ function evidenceOf(stopped: readonly number[]): string | undefined {
   return stopped.length === 0 ? undefined : `${stopped.length} processes stand still`;
 }
 
-function signal(pid: number, name: NodeJS.Signals): void {
+/** False when it had ended between the look and the signal. */
+function signal(pid: number, name: NodeJS.Signals): boolean {
   try {
-    process.kill(pid, name);
+    return process.kill(pid, name);
   } catch (error) {
-    // It ended between the look and the signal.
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+    return false;
   }
+}
+
+function whyOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 async function within(limitMs: number, is: () => boolean): Promise<boolean> {
