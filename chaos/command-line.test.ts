@@ -23,6 +23,24 @@ test('sets', () => {
   expect(readCommandLine(['list'])).toMatchObject({ kind: 'list', scenarios: SCENARIOS });
 });
 
+test('a folder for the reports of many', () => {
+  expect(readCommandLine(['all', '--reports', 'night/'])).toMatchObject({
+    kind: 'run',
+    reports: 'night/',
+  });
+});
+
+test('a record to draw again', () => {
+  expect(readCommandLine(['report', 'run.json', 'run.html'])).toEqual({
+    kind: 'report',
+    scenarios: [],
+    seed: undefined,
+    json: false,
+    file: 'run.json',
+    report: 'run.html',
+  });
+});
+
 test('a file to play again', () => {
   const asked = readCommandLine(['replay', 'storm.json', '--root', '.domicile']);
   expect(asked).toMatchObject({ kind: 'replay', file: 'storm.json', root: '.domicile' });
@@ -56,6 +74,10 @@ describe('what is asked for wrongly is named', () => {
     [['primary-killed', '--sed', '7'], /--sed/],
     [['quick', '--report', 'run.html'], /for one scenario/],
     [['replay'], /needs the file/],
+    [['report', 'run.json'], /and the file that it is drawn to/],
+    [['report', 'run.json', 'a.html', 'b.html'], /two files, not "b.html"/],
+    [['report', 'run.json', 'a.html', '--seed', '7'], /report takes no --seed/],
+    [['storm', '--reports', 'night/'], /--keep/],
     [['storm', 'primary-killed'], /storm takes no "primary-killed"/],
     [['storm', '--minutes', '0'], /--minutes "0"/],
     [['storm', '--minutes', '1e2'], /--minutes "1e2"/],

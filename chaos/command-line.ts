@@ -3,7 +3,8 @@
  *
  *     npm run chaos -- list
  *     npm run chaos -- NAME … --seed 7 --json --report FILE.html --record FILE.json
- *     npm run chaos -- quick | all
+ *     npm run chaos -- quick | all --reports FOLDER
+ *     npm run chaos -- report RECORD.json FILE.html
  *     npm run chaos -- replay SCHEDULE.json
  *     npm run chaos -- storm --minutes 30 --seed 7 --keep FOLDER
  */
@@ -12,15 +13,17 @@ import type { Scenario } from './scenario.ts';
 import { QUICK, SCENARIOS } from './scenarios.ts';
 
 export type Asked = {
-  kind: 'list' | 'run' | 'replay' | 'storm';
+  kind: 'list' | 'run' | 'replay' | 'report' | 'storm';
   scenarios: readonly Scenario[];
-  /** For `replay`. */
+  /** For `replay`, a schedule; for `report`, a record. */
   file?: string;
   /** Undefined: drawn. */
   seed: number | undefined;
   json: boolean;
   report?: string;
   record?: string;
+  /** The folder of a report and a record of each run, and of a page that lists them. */
+  reports?: string;
   /** A world that runs already; undefined: start one. */
   root?: string;
   storm?: StormAsked;
@@ -47,10 +50,11 @@ const SEED_MAX = 2 ** 32 - 1;
 const USAGE = [
   'usage: npm run chaos -- list',
   '       npm run chaos -- <scenario …|quick|all> [--seed <number>] [--root <folder of a running world>]',
-  '                        [--json] [--report <file.html>] [--record <file.json>]',
+  '                        [--json] [--report <file.html>] [--record <file.json>] [--reports <folder>]',
   '       npm run chaos -- replay <file> [same options]',
+  '       npm run chaos -- report <record.json> <file.html>',
   '       npm run chaos -- storm [--minutes <number>] [--wan] [--keep <folder>] [--shrink-minutes <number>]',
-  '                        [--fails <at least>/<of tries>] [same options but --record]',
+  '                        [--fails <at least>/<of tries>] [same options but --record and --reports]',
 ];
 
 export function readCommandLine(words: readonly string[]): Asked | { complaints: string[] } {
@@ -59,7 +63,7 @@ export function readCommandLine(words: readonly string[]): Asked | { complaints:
   const { values, positionals } = read;
   const [first, ...rest] = positionals;
   const complaints: string[] = [];
-  const { seed, json = false, report, record, root } = values;
+  const { seed, json = false, report, record, reports, root } = values;
   if (seed !== undefined && (!/^\d+$/.test(seed) || Number(seed) > SEED_MAX)) {
     complaints.push(`--seed "${seed}" is not a whole number below 2^32`);
   }
@@ -68,6 +72,7 @@ export function readCommandLine(words: readonly string[]): Asked | { complaints:
     json,
     ...(report !== undefined && { report }),
     ...(record !== undefined && { record }),
+    ...(reports !== undefined && { reports }),
     ...(root !== undefined && { root }),
   };
   if (first === undefined) complaints.push('which scenario? "list" says which there are');
@@ -80,9 +85,23 @@ export function readCommandLine(words: readonly string[]): Asked | { complaints:
     if (complaints.length > 0) return { complaints: [...complaints, ...USAGE] };
     return { kind: 'replay', scenarios: [], ...(file !== undefined && { file }), ...common };
   }
+  if (first === 'report') {
+    const [file, to, more] = rest;
+    if (file === undefined || to === undefined) {
+      complaints.push('report needs the file of a record, and the file that it is drawn to');
+    }
+    if (more !== undefined) complaints.push(`report takes two files, not "${more}" as well`);
+    const given = Object.keys(values)[0];
+    if (given !== undefined) complaints.push(`report takes no --${given}`);
+    if (file === undefined || to === undefined || complaints.length > 0) {
+      return { complaints: [...complaints, ...USAGE] };
+    }
+    return { kind: 'report', scenarios: [], seed: undefined, json, file, report: to };
+  }
   if (first === 'storm') {
     if (rest.length > 0) complaints.push(`storm takes no "${rest[0]}"`);
     if (record !== undefined) complaints.push('--record is for one run; a storm has --keep');
+    if (reports !== undefined) complaints.push('--reports is for scenarios; a storm has --keep');
     if (complaints.length > 0) return { complaints: [...complaints, ...USAGE] };
     return { kind: 'storm', scenarios: [], storm, ...common };
   }
@@ -90,7 +109,9 @@ export function readCommandLine(words: readonly string[]): Asked | { complaints:
     first === 'list' ? SCENARIOS : positionals.flatMap((name) => named(name, complaints));
   if (complaints.length > 0) return { complaints: [...complaints, ...USAGE] };
   if ((report !== undefined || record !== undefined) && scenarios.length > 1) {
-    return { complaints: ['--report and --record are for one scenario', ...USAGE] };
+    return {
+      complaints: ['--report and --record are for one scenario; of many, take --reports', ...USAGE],
+    };
   }
   return { kind: first === 'list' ? 'list' : 'run', scenarios, ...common };
 }
@@ -154,6 +175,7 @@ function parsed(words: readonly string[]) {
         json: { type: 'boolean' },
         report: { type: 'string' },
         record: { type: 'string' },
+        reports: { type: 'string' },
         root: { type: 'string' },
         minutes: { type: 'string' },
         wan: { type: 'boolean' },

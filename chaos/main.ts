@@ -13,12 +13,15 @@ import { type Asked, readCommandLine, type StormAsked } from './command-line.ts'
 import { judgeAll } from './judges/all.ts';
 import { reportHtml } from './report/html-report.ts';
 import { indexHtml, type RunSummary, summaryOf } from './report/index-page.ts';
+import { drawRecord } from './report/read-record.ts';
+import { Reports } from './reports.ts';
 import { run } from './run.ts';
 import type { RunRecord } from './run-record.ts';
 import type { Scenario } from './scenario.ts';
+import { tableText } from './scenario-table.ts';
 import { readScheduleFile, replayed, scheduleOf } from './schedule.ts';
 import { type Outcome, storm, stormText } from './storm/storm.ts';
-import { resultOf, summary } from './summary.ts';
+import { notPlayed, type Result, resultOf, summary } from './summary.ts';
 import { ChaosError } from './world.ts';
 import { Worlds } from './worlds.ts';
 
@@ -55,10 +58,11 @@ async function main(asked: Asked): Promise<number> {
     return STATUS.holds;
   }
   const say = (line: string) => (asked.json ? console.error(line) : console.log(line));
+  if (asked.kind === 'report') return drawn(asked.file ?? '', asked.report ?? '');
   let scenarios = asked.scenarios;
   let seed = asked.seed;
   if (asked.kind === 'replay') {
-    const file = readScheduleFile(readFileSync(asked.file ?? '', 'utf8'));
+    const file = readScheduleFile(textOf(asked.file ?? ''));
     if ('complaint' in file) {
       console.error(`chaos: ${asked.file}  ${file.complaint}`);
       return STATUS.wrong;
@@ -75,14 +79,20 @@ async function main(asked: Asked): Promise<number> {
     report: (line) => say(`  ${line}`),
     signal: ending.signal,
   });
+  const reports = asked.reports === undefined ? undefined : new Reports(asked.reports);
+  const results: Result[] = [];
   try {
     if (asked.storm !== undefined && asked.kind === 'storm') {
       status = STATUS[await weather(asked, asked.storm, seed, { worlds, say })];
     }
     for (const scenario of scenarios) {
       if (ending.signal.aborted) break;
-      status = worse(status, STATUS[await one(scenario, seed, { asked, worlds, say })]);
+      const result = await one(scenario, seed, { asked, worlds, reports, say });
+      results.push(result);
+      status = worse(status, STATUS[result.verdict]);
     }
+    if (results.length > 1) for (const line of ['', ...tableText(results)]) say(line);
+    if (reports !== undefined) say(`\nreports: ${reports.index}`);
   } finally {
     await worlds.stop();
   }
@@ -92,25 +102,43 @@ async function main(asked: Asked): Promise<number> {
 async function one(
   scenario: Scenario,
   seed: number,
-  { asked, worlds, say }: { asked: Asked; worlds: Worlds; say: (line: string) => void },
-): Promise<RunRecord['verdict']> {
+  {
+    asked,
+    worlds,
+    reports,
+    say,
+  }: { asked: Asked; worlds: Worlds; reports: Reports | undefined; say: (line: string) => void },
+): Promise<Result> {
   const again = asked.kind === 'replay' ? `replay ${asked.file}` : scenario.name;
   const command = `npm run chaos -- ${again} --seed ${seed}`;
   say(`\n${scenario.name}: ${scenario.claim}\n  ${command}`);
   const outcome = await played(scenario, seed, command, { worlds, say });
+  let result: Result;
   if (outcome.kind === 'not-played') {
     say(`  ${outcome.why}`);
-    console.log(
-      JSON.stringify({ scenario: scenario.name, verdict: 'void', bit: false, why: outcome.why }),
-    );
-    return 'void';
+    result = notPlayed(scenario, seed, outcome.why);
+    reports?.addNotPlayed(result);
+  } else {
+    const { record } = outcome;
+    result = resultOf(record);
+    if (asked.report !== undefined) writeFileSync(asked.report, reportHtml(record));
+    if (asked.record !== undefined) writeFileSync(asked.record, `${JSON.stringify(record)}\n`);
+    reports?.add(record, result);
+    for (const line of summary(record)) say(`  ${line}`);
   }
-  const { record } = outcome;
-  if (asked.report !== undefined) writeFileSync(asked.report, reportHtml(record));
-  if (asked.record !== undefined) writeFileSync(asked.record, `${JSON.stringify(record)}\n`);
-  for (const line of summary(record)) say(`  ${line}`);
-  if (asked.json) console.log(JSON.stringify(resultOf(record)));
-  return record.verdict;
+  if (asked.json) console.log(JSON.stringify(result));
+  return result;
+}
+
+/** From a record that was kept to the page that a run of today would leave. */
+function drawn(record: string, page: string): number {
+  const read = drawRecord(textOf(record));
+  if (read.kind === 'drawn') {
+    writeFileSync(page, read.html);
+    return STATUS.holds;
+  }
+  for (const complaint of read.complaints) console.error(`chaos: ${record}  ${complaint}`);
+  return STATUS.wrong;
 }
 
 async function played(
@@ -188,6 +216,15 @@ async function weather(
   if (asked.json) console.log(JSON.stringify(result));
   else say(`\n${stormText(result).join('\n')}`);
   return result.verdict;
+}
+
+/** @throws ChaosError when it cannot be read. */
+function textOf(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new ChaosError(`${file} cannot be read (${(error as NodeJS.ErrnoException).code})`);
+  }
 }
 
 function worse(a: number, b: number): number {

@@ -40,7 +40,7 @@ const WELL_MS_MAX = 90_000;
 const SERVED_AGAIN_SECONDS = 8;
 /** So long clients go on when everybody is to be served again. */
 const AFTER_MS = 4_000;
-const ALWAYS: ReadonlySet<string> = new Set(['acknowledged', 'session guarantees', 'liveness']);
+const ALWAYS: ReadonlySet<string> = new Set(['acknowledged', 'session-guarantees', 'liveness']);
 /** Before the first fault, connections are made and caches filled. */
 const COMPARED_FROM_MS = 1_000;
 /** Of regions that no fault touched, few operations are enough to see that nobody is refused. */

@@ -176,7 +176,7 @@ describe('the README', () => {
           for (const [option] of rest.matchAll(/--[a-z-]+/g)) {
             expect(chaos.usage, command).toContain(option);
           }
-          const isFile = (word: string) => /\.(json|html)$/.test(word);
+          const isFile = (word: string) => /(\.(json|html)|\/)$/.test(word);
           const values = more.filter((word) => !word.startsWith('--') && !isFile(word));
           expect(
             values.filter((word) => !/^(\d+|\.domicile)$/.test(word)),
@@ -216,7 +216,10 @@ function scenarios(): { words: readonly string[]; usage: string } {
     spawnSync(process.execPath, ['chaos/main.ts', ...args], { cwd: CHECKOUT, encoding: 'utf8' });
   const names = run('list').stdout.match(/^[a-z-]+/gm) ?? [];
   expect(names.length).toBeGreaterThan(20);
-  return { words: [...names, 'list', 'quick', 'all', 'replay', 'storm'], usage: run().stderr };
+  return {
+    words: [...names, 'list', 'quick', 'all', 'replay', 'report', 'storm'],
+    usage: run().stderr,
+  };
 }
 
 /** What `npm run mutants` says there is, when it is asked for something else. */

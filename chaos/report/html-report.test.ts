@@ -86,7 +86,7 @@ describe('the report', () => {
           : one,
       ),
     };
-    expect(reportHtml({ ...dead, history })).toContain('never</strong>, ');
+    expect(reportHtml({ ...dead, history })).toContain('until the end</strong>, ');
   });
 
   test('of a run without operations, regions, judges or time is still a page', () => {

@@ -11,11 +11,11 @@ import { cut, html, type Markup } from './markup.ts';
 import { page } from './page.ts';
 import { type Spread, spread } from './percentile.ts';
 import { type FaultTime, faultTime, PHASES, type Phase, phaseOf } from './phase.ts';
-import { type Recovery, recoveries, slowest } from './recovery.ts';
 import { runEndMs, timeBuckets } from './time-buckets.ts';
 import { timeline } from './timeline.ts';
 import { VERDICTS, verdictBadge } from './verdict-words.ts';
 import { drawnViolations, shownViolations, violationsSection } from './violations.ts';
+import { lengthOf, longest, type WritePause, writePauses } from './write-pauses.ts';
 
 /** Rows beyond these are in the record only. */
 const FAULTS_MAX = 500;
@@ -30,16 +30,16 @@ const WORDS_MAX = 400;
 
 export function reportHtml(record: RunRecord): string {
   const { scenario, verdict, faults, history } = record;
-  const recovered = recoveries(faults, history.operations);
-  const during = faultTime(faults, recovered);
+  const paused = writePauses(faults, history.operations);
+  const during = faultTime(faults, paused);
   const violations = shownViolations(record);
-  const content = html`${header(record, recovered)}
+  const content = html`${header(record, paused)}
 <section><h2>Timeline</h2>
 ${timeline(record, timeBuckets(record), drawnViolations(violations))}
 </section>
 ${violationsSection(violations, record.judgements)}
 ${judgesSection(record)}
-${faultsSection(record, recovered)}
+${faultsSection(record, paused)}
 ${latencySection(record, during)}
 ${outcomesSection(record, during)}
 ${incidentsSection(record)}
@@ -47,7 +47,7 @@ ${worldSection(record)}`;
   return page(`${VERDICTS[verdict].word}: ${scenario}`, content);
 }
 
-function header(record: RunRecord, recovered: readonly (readonly Recovery[])[]): Markup {
+function header(record: RunRecord, paused: readonly (readonly WritePause[])[]): Markup {
   const { scenario, claim, verdict, seed, command, notRepeated, startedAt, bit } = record;
   const { operations } = record.history;
   const outcomes = { ok: 0, fail: 0, unknown: 0 };
@@ -64,7 +64,7 @@ ${tile(count(outcomes.ok), 'ok')}
 ${tile(count(outcomes.fail), 'told: not done')}
 ${tile(count(outcomes.unknown), 'outcome unknown')}
 ${tile(count(record.faults.length), record.faults.length === 1 ? 'fault' : 'faults')}
-${tile(recoveryFigure(slowest(recovered.flat())), 'slowest recovery of writes')}
+${pauseTile(longest(paused.flat()))}
 ${tile(count(violations), violations === 1 ? 'violation' : 'violations')}
 </ul>
 <div class="columns">
@@ -104,23 +104,23 @@ ${judgements.map(
   );
 }
 
-function faultsSection({ faults }: RunRecord, recovered: readonly (readonly Recovery[])[]): Markup {
+function faultsSection({ faults }: RunRecord, paused: readonly (readonly WritePause[])[]): Markup {
   if (faults.length === 0)
     return section('faults', 'Faults', html`<p>None: nothing was broken in this run.</p>`);
   const left = faults.length - FAULTS_MAX;
   const idle = faults.filter(({ evidence }) => evidence === undefined).length;
-  const table = html`<table class="cards"><thead><tr><th scope="col">Fault</th><th scope="col">When</th><th scope="col">What shows that it bit</th><th scope="col">First write acknowledged</th></tr></thead><tbody>
+  const table = html`<table class="cards"><thead><tr><th scope="col">Fault</th><th scope="col">When</th><th scope="col">What shows that it bit</th><th scope="col">Writes paused</th></tr></thead><tbody>
 ${faults.slice(0, FAULTS_MAX).map(
   ({ says, fromMs, untilMs, evidence }, index) =>
-    html`<tr><th scope="row"><strong>F${index + 1}</strong> ${cut(says, 200)}</th><td data-label="When"><span>${duration(fromMs)}${untilMs === undefined ? undefined : html` to ${duration(untilMs)}<br><span class="dim">for ${duration(untilMs - fromMs)}</span>`}</span></td><td data-label="What shows that it bit"><span>${evidence === undefined ? html`<span class="unsure">nothing</span>` : cut(evidence, WORDS_MAX)}</span></td><td data-label="First write acknowledged"><span>${(recovered[index] ?? []).map((one) => html`${recoveryWords(one)}<br>`)}</span></td></tr>
+    html`<tr><th scope="row"><strong>F${index + 1}</strong> ${cut(says, 200)}</th><td data-label="When"><span>${duration(fromMs)}${untilMs === undefined ? undefined : html` to ${duration(untilMs)}<br><span class="dim">for ${duration(untilMs - fromMs)}</span>`}</span></td><td data-label="What shows that it bit"><span>${evidence === undefined ? html`<span class="unsure">nothing</span>` : cut(evidence, WORDS_MAX)}</span></td><td data-label="Writes paused"><span>${(paused[index] ?? []).map((one) => html`${pauseWords(one)}<br>`)}</span></td></tr>
 `,
 )}</tbody></table>`;
-  const worst = slowest(recovered.flat());
+  const worst = longest(paused.flat());
   return section(
     'faults',
     'Faults',
-    html`<p>${faults.length > 1 && idle > 0 ? `${count(idle)} of ${count(faults.length)} left no evidence that they bit. ` : undefined}${worst === undefined ? undefined : `The slowest recovery of writes: ${recoverySentence(worst)}.`}
-<span class="dim">Recovery is the time from a fault to the answer of the first acknowledged write that began after it, for each home that the fault concerns.</span></p>
+    html`<p>${faults.length > 1 && idle > 0 ? `${count(idle)} of ${count(faults.length)} left no evidence that they bit. ` : undefined}${worst === undefined ? undefined : `The longest pause of writes: ${pauseSentence(worst)}.`}
+<span class="dim">A pause of writes is the time from the last acknowledged write of a home to the next one: the longest that began before the fault was over, for each home that it concerns.</span></p>
 ${folded(table, faults.length, 'faults')}
 ${left > 0 ? html`<p class="dim">${count(left)} more in the record.</p>` : undefined}`,
   );
@@ -245,31 +245,36 @@ function phasesSay(during: FaultTime): string {
   if (during === undefined) return 'There was no fault, so everything is before.';
   const until = Number.isFinite(during.untilMs)
     ? duration(during.untilMs)
-    : 'the end, as a home did not recover';
-  return `Before: answered before the first fault began (${duration(during.fromMs)}). After: sent when the last one was over (${until}); a kill is over when the homes it concerns had a write acknowledged.`;
+    : 'the end, as a home had no write acknowledged any more';
+  return `Before: answered before the first fault began (${duration(during.fromMs)}). After: sent when the last one was over (${until}); a kill is over when writes are no longer paused at the homes it concerns.`;
 }
 
-function recoveryFigure(recovery: Recovery | undefined): string {
-  if (recovery === undefined) return '–';
-  return recovery.kind === 'acknowledged' ? duration(recovery.afterMs) : 'never';
+function pauseTile(pause: WritePause | undefined): Markup {
+  if (pause === undefined) return tile('–', 'longest pause of writes');
+  const words = `longest pause of writes, at home in ${cut(pause.home, 40)}`;
+  return tile(pauseFigure(pause), words);
 }
 
-function recoveryWords(recovery: Recovery): Markup {
-  const home = cut(recovery.home, 40);
-  switch (recovery.kind) {
-    case 'acknowledged':
-      return html`${home}: <strong>${duration(recovery.afterMs)}</strong>`;
+function pauseFigure(pause: WritePause): string {
+  return pause.kind === 'over' ? duration(lengthOf(pause)) : 'until the end';
+}
+
+function pauseWords(pause: WritePause): Markup {
+  const home = cut(pause.home, 40);
+  switch (pause.kind) {
+    case 'over':
+      return html`${home}: <strong>${pauseFigure(pause)}</strong>`;
     case 'never':
-      return html`${home}: <strong class="bad">never</strong>, ${count(recovery.tried)} tried`;
+      return html`${home}: <strong class="bad">until the end</strong>, ${count(pause.tried)} tried`;
     case 'not-tried':
       return html`${home}: <span class="dim">nobody wrote</span>`;
   }
 }
 
-function recoverySentence(recovery: Recovery): string {
-  const home = cut(recovery.home, 40);
-  return recovery.kind === 'acknowledged'
-    ? `${duration(recovery.afterMs)}, of home ${home}`
+function pauseSentence(pause: WritePause): string {
+  const home = cut(pause.home, 40);
+  return pause.kind === 'over'
+    ? `${pauseFigure(pause)}, of home ${home}, from ${moment(pause.fromMs)} to ${moment(pause.untilMs)}`
     : `home ${home} had no write acknowledged until the run ended`;
 }
 

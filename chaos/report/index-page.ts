@@ -8,8 +8,8 @@ import type { RunRecord } from '../run-record.ts';
 import { count, counted, duration } from './figures.ts';
 import { cut, html, type Markup } from './markup.ts';
 import { page } from './page.ts';
-import { type Recovery, recoveries, slowest } from './recovery.ts';
 import { VERDICTS, verdictBadge } from './verdict-words.ts';
+import { lengthOf, longest, type WritePause, writePauses } from './write-pauses.ts';
 
 export type RunSummary = {
   scenario: string;
@@ -21,8 +21,8 @@ export type RunSummary = {
   evidence: readonly string[];
   operations: { ok: number; fail: number; unknown: number };
   violations: number;
-  /** The slowest recovery of writes; undefined where nobody tried. */
-  recovery: Recovery | undefined;
+  /** The longest of writes; undefined where nobody tried. */
+  pause: WritePause | undefined;
   /** Where its report lies, relative to the index: names between slashes. */
   report?: string;
 };
@@ -45,7 +45,7 @@ export function summaryOf(record: RunRecord, report?: string): RunSummary {
     evidence: bit.evidence,
     operations,
     violations: judgements.reduce((sum, { violations }) => sum + violations.length, 0),
-    recovery: slowest(recoveries(record.faults, record.history.operations).flat()),
+    pause: longest(writePauses(record.faults, record.history.operations).flat()),
     ...(report === undefined ? {} : { report }),
   };
 }
@@ -70,9 +70,9 @@ ${
   runs.length === 0
     ? undefined
     : html`<section><h2>Scenarios</h2>
-<table class="cards runs"><thead><tr><th scope="col">Scenario and claim</th><th scope="col">Verdict</th><th scope="col">Evidence that the faults bit</th><th scope="col" class="figure">Recovery</th><th scope="col" class="figure">ok</th><th scope="col" class="figure">fail</th><th scope="col" class="figure">unknown</th><th scope="col" class="figure">Took</th></tr></thead><tbody>
+<table class="cards runs"><thead><tr><th scope="col">Scenario and claim</th><th scope="col">Verdict</th><th scope="col">Evidence that the faults bit</th><th scope="col" class="figure">Writes paused</th><th scope="col" class="figure">ok</th><th scope="col" class="figure">fail</th><th scope="col" class="figure">unknown</th><th scope="col" class="figure">Took</th></tr></thead><tbody>
 ${runs.map(row)}</tbody></table>
-<p class="dim">Recovery is the longest time from a fault to the answer of the first acknowledged write that began after it. A void run proves nothing: no fault did what it should have done.</p></section>`
+<p class="dim">Writes are paused from the last acknowledged write of a home to the next one; the longest such time that a fault brought counts. A void run proves nothing: no fault did what it should have done.</p></section>`
 }`;
   return page(`Chaos: ${words === '' ? 'no run yet' : words}`, content);
 }
@@ -82,16 +82,21 @@ function inSentence(verdict: RunRecord['verdict'], runs: number): string {
 }
 
 function row(run: RunSummary): Markup {
-  const { scenario, claim, seed, verdict, violations, evidence, operations, recovery, report } =
-    run;
+  const { scenario, claim, seed, verdict, violations, evidence, operations, pause, report } = run;
   const name = cut(scenario, 120);
   return html`<tr><th scope="row">${report === undefined ? html`<strong>${name}</strong>` : html`<a href="${address(report)}"><strong>${name}</strong></a>`} <span class="dim">seed ${seed}</span><br>${cut(claim, WORDS_MAX)}</th>
 <td data-label="Verdict"><span>${verdictBadge(verdict)}${violations > 0 ? html`<br>${counted(violations, 'violation')}` : undefined}</span></td>
 <td data-label="Evidence"><span>${evidence.length === 0 ? 'none' : cut(evidence.slice(0, EVIDENCE_MAX).join('; '), WORDS_MAX)}${evidence.length > EVIDENCE_MAX ? `; ${count(evidence.length - EVIDENCE_MAX)} more` : undefined}</span></td>
-<td data-label="Recovery" class="figure">${recovery === undefined || recovery.kind === 'not-tried' ? '–' : recovery.kind === 'never' ? 'never' : duration(recovery.afterMs)}</td>
+<td data-label="Writes paused" class="figure"><span>${pauseCell(pause)}</span></td>
 <td data-label="ok" class="figure">${count(operations.ok)}</td><td data-label="fail" class="figure">${count(operations.fail)}</td><td data-label="unknown" class="figure">${count(operations.unknown)}</td>
 <td data-label="Took" class="figure">${duration(run.durationMs)}</td></tr>
 `;
+}
+
+function pauseCell(pause: WritePause | undefined): Markup {
+  if (pause === undefined || pause.kind === 'not-tried') return html`–`;
+  const words = pause.kind === 'over' ? duration(lengthOf(pause)) : 'until the end';
+  return html`${words}<br><span class="dim">${cut(pause.home, 40)}</span>`;
 }
 
 /** Always a path below the index, never a scheme or a host, whatever the name is. */

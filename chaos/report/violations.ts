@@ -12,7 +12,7 @@ import { barLabel, percent } from './drawing.ts';
 import { count, counted, duration, moment } from './figures.ts';
 import { cut, html, type Markup } from './markup.ts';
 import { asked, thingsOf, told } from './operation-words.ts';
-import { writesSomething } from './recovery.ts';
+import { writesSomething } from './write-pauses.ts';
 
 export const VIOLATIONS_MAX = 40;
 const OPERATIONS_MAX = 12;
