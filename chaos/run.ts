@@ -10,10 +10,11 @@ import { Breaking } from './faults/breaking.ts';
 import type { Schedule } from './faults/fault.ts';
 import { judgeForeignBytes } from './foreign-bytes/judge-foreign-bytes.ts';
 import type { History } from './history.ts';
+import { judgeOptionsOf } from './judge-options.ts';
 import type { JudgeOptions } from './judges/all.ts';
 import { Onlooker } from './onlooker.ts';
 import { type Played, play } from './play.ts';
-import type { Judgement, Look, RunRecord } from './run-record.ts';
+import type { Judgement, RunRecord } from './run-record.ts';
 import type { Scenario, Seen } from './scenario.ts';
 import { ChaosError, type ChaosWorld } from './world.ts';
 
@@ -41,12 +42,6 @@ const SERVED_AGAIN_SECONDS = 8;
 /** So long clients go on when everybody is to be served again. */
 const AFTER_MS = 4_000;
 const ALWAYS: ReadonlySet<string> = new Set(['acknowledged', 'session-guarantees', 'liveness']);
-/** Before the first fault, connections are made and caches filled. */
-const COMPARED_FROM_MS = 1_000;
-/** Of regions that no fault touched, few operations are enough to see that nobody is refused. */
-const COMPARED_OPERATIONS_MIN = 15;
-/** On two cores with nine servers, less is what everybody takes from everybody. */
-const SLOWER_MS_MIN = 1_000;
 const SETTLE_MS_MAX = 60_000;
 const NOT_REPEATED =
   'What each client asks, and when each fault begins, follows from the seed. How requests of several clients fall between each other, and how long servers take, does not.';
@@ -67,13 +62,15 @@ export async function run(options: RunOptions): Promise<RunRecord> {
     ...(scenario.restMsMax !== undefined && { restMsMax: scenario.restMsMax }),
     run: options.run,
   });
+  // The first users are there, which may take long on a busy machine; now clients get warm.
+  const looseAtMs = now();
   const onlooker = new Onlooker(world, now);
   onlooker.start();
   const breaking = new Breaking(world);
   const graceMs = 1_000 * (scenario.servedAgainWithinSeconds ?? SERVED_AGAIN_SECONDS);
   let left: Left;
   try {
-    left = await underLoad({ ...options, now, clients, breaking, graceMs });
+    left = await underLoad({ ...options, now, looseAtMs, clients, breaking, graceMs });
   } finally {
     try {
       await breaking.healAll();
@@ -87,17 +84,19 @@ export async function run(options: RunOptions): Promise<RunRecord> {
   const incidents = [...onlooker.incidents, ...left.played.incidents];
   const seen: Seen = { operations: history.operations, faults: played.spans, looks, incidents };
   report(`${history.operations.length} operations; judging`);
-  const judged = options.judge(history, {
-    healedAtMs: left.healedAtMs,
-    graceMs,
-    // What follows from a kill comes after it, and is nobody else's either.
-    untouched: untouchedBy(played.spans, world.regions, left.healedAtMs + graceMs),
-    operationsMin: COMPARED_OPERATIONS_MIN,
-    slowerMsMin: SLOWER_MS_MIN,
-    // What the witness asks of its database.
-    isolation: 'serializable',
-    changesOfPrimary: changesOfPrimary(looks, world.regions),
-  });
+  const { healedAtMs } = left;
+  const judged = options.judge(
+    history,
+    judgeOptionsOf({
+      scenario,
+      faults: played.spans,
+      looks,
+      regions: world.regions,
+      beganAtMs: looseAtMs,
+      healedAtMs,
+      graceMs,
+    }),
+  );
   const onDisk = { root: world.root, catalogue: world.catalogue, markers: clients.marks() };
   const judgements = [...judged, await judgeForeignBytes(onDisk), recovered(stillSick)];
   const bit = bitten(scenario, seen, played);
@@ -137,15 +136,20 @@ type Left = {
 async function underLoad(
   options: RunOptions & {
     now: () => number;
+    looseAtMs: number;
     clients: Clients;
     breaking: Breaking;
     graceMs: number;
   },
 ): Promise<Left> {
-  const { scenario, schedule, world, report, signal, now, clients, breaking } = options;
+  const { scenario, world, report, signal, now, looseAtMs, clients, breaking } = options;
+  const schedule = options.schedule.map((one) => ({ ...one, atMs: looseAtMs + one.atMs }));
   const played = await play(schedule, { breaking, regions: world.regions, now, report, signal });
   const healedAtMs = now();
-  const goesOnUntilMs = Math.max(scenario.seconds * 1_000, healedAtMs + options.graceMs + AFTER_MS);
+  const goesOnUntilMs = Math.max(
+    looseAtMs + scenario.seconds * 1_000,
+    healedAtMs + options.graceMs + AFTER_MS,
+  );
   const leftMs = Math.max(0, goesOnUntilMs - now());
   await pause(leftMs, undefined, { signal }).catch(() => {});
   const stillSick = await world.untilWell(WELL_MS_MAX, signal);
@@ -173,34 +177,6 @@ function recovered(stillSick: string | undefined): Judgement {
             },
           ],
   };
-}
-
-/** A promotion starts a timeline, and no other thing does. */
-function changesOfPrimary(
-  looks: readonly Look[],
-  regions: readonly string[],
-): Record<string, number> {
-  return Object.fromEntries(
-    regions.map((region) => {
-      const timelines = looks.flatMap((look) =>
-        look.region === region && look.timeline !== undefined ? [look.timeline] : [],
-      );
-      return [region, timelines.length === 0 ? 0 : Math.max(...timelines) - Math.min(...timelines)];
-    }),
-  );
-}
-
-/** Regions that no fault concerned, until everybody is to be served again. */
-function untouchedBy(
-  spans: Played['spans'],
-  all: readonly string[],
-  untilMs: number,
-): NonNullable<JudgeOptions['untouched']> {
-  const touched = new Set(spans.flatMap(({ regions }) => regions));
-  const regions = all.filter((region) => !touched.has(region));
-  if (regions.length === 0 || spans.length === 0) return [];
-  const fromMs = Math.min(...spans.map((span) => span.fromMs));
-  return [{ regions, fromMs, untilMs, comparedFromMs: COMPARED_FROM_MS }];
 }
 
 function bitten(scenario: Scenario, seen: Seen, { spans, failures }: Played): RunRecord['bit'] {

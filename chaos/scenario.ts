@@ -38,6 +38,8 @@ export type Scenario = {
   bit: (seen: Seen) => readonly string[];
   /** One fault that was done is enough: drawn ones may meet what another one has taken already. */
   partly?: boolean;
+  /** By how much the clocks of two regions' servers may differ, for whoever judges ages; else not at all. */
+  clocksDifferMs?: number;
   /** Seconds from the last fault's end until everybody is served again. */
   servedAgainWithinSeconds?: number;
 };
