@@ -25,6 +25,15 @@ test('regions that no fault concerned are compared with what clients saw when th
   expect(judgeOptionsOf({ ...FACTS, faults: [] }).untouched).toEqual([]);
 });
 
+test('how fast others were is measured while faults last, if they do for long enough', () => {
+  const until = (untilMs: number) => {
+    const faults = [{ says: 'cut', kind: 'cut', regions: ['eu'], fromMs: 7_000, untilMs }];
+    const [one] = judgeOptionsOf({ ...FACTS, faults, healedAtMs: untilMs }).untouched ?? [];
+    return one?.comparedUntilMs;
+  };
+  expect([until(12_000), until(11_999)]).toEqual([12_000, undefined]);
+});
+
 test('a primary was replaced as often as a timeline began', () => {
   expect(judgeOptionsOf(FACTS).changesOfPrimary).toEqual({ us: 0, eu: 2, asia: 0 });
 });

@@ -15,6 +15,9 @@ const COMPARED_OPERATIONS_MIN = 15;
 /** On two cores with nine servers, less is what everybody takes from everybody. */
 const SLOWER_MS_MIN = 1_000;
 
+/** In less there are too few operations to compare. */
+const LASTING_MS_MIN = 5_000;
+
 export type RunFacts = {
   scenario: Pick<Scenario, 'clocksDifferMs'>;
   faults: readonly FaultSpan[];
@@ -43,7 +46,8 @@ export function judgeOptionsOf(facts: RunFacts): JudgeOptions {
 
 /**
  * Regions that no fault concerned, until everybody is to be served again: what follows from a kill
- * comes after it, and is nobody else's either.
+ * comes after it, and is nobody else's either. Where all faults last for a while, how fast others were
+ * is measured while they did: what comes after would hide it.
  */
 function untouchedBy({
   faults,
@@ -57,7 +61,16 @@ function untouchedBy({
   if (regions.length === 0 || faults.length === 0) return [];
   const fromMs = Math.min(...faults.map((span) => span.fromMs));
   const comparedFromMs = beganAtMs + COMPARED_FROM_MS;
-  return [{ regions, fromMs, untilMs: healedAtMs + graceMs, comparedFromMs }];
+  const isLasting = faults.every(({ untilMs }) => untilMs !== undefined);
+  return [
+    {
+      regions,
+      fromMs,
+      untilMs: healedAtMs + graceMs,
+      comparedFromMs,
+      ...(isLasting && healedAtMs - fromMs >= LASTING_MS_MIN && { comparedUntilMs: healedAtMs }),
+    },
+  ];
 }
 
 /** A promotion starts a timeline, and no other thing does. */

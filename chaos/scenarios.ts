@@ -15,6 +15,7 @@ import { FLAPPING_LINK } from './scenarios/flapping-link.ts';
 import { HALF_OPEN_LINKS } from './scenarios/half-open-links.ts';
 import { IDLE_LINK_DROPS } from './scenarios/idle-link-drops.ts';
 import { KEEPER_KILLED_IN_PROMOTION } from './scenarios/keeper-killed-in-promotion.ts';
+import { MANY_HANDS_ONE_SESSION } from './scenarios/many-hands-one-session.ts';
 import { PARTITION_US_EU } from './scenarios/partition-us-eu.ts';
 import { POLICY_UNDER_LOAD } from './scenarios/policy-under-load.ts';
 import { PRIMARY_FROZEN } from './scenarios/primary-frozen.ts';
@@ -23,6 +24,7 @@ import { PRIMARY_ISOLATED } from './scenarios/primary-isolated.ts';
 import { PRIMARY_KILLED } from './scenarios/primary-killed.ts';
 import { PRIMARY_KILLED_UNHEARD } from './scenarios/primary-killed-unheard.ts';
 import { PRIMARY_RESTARTED_WHILE_ISOLATED } from './scenarios/primary-restarted-while-isolated.ts';
+import { READERS_MEET_OLD_REPLICAS } from './scenarios/readers-meet-old-replicas.ts';
 import { REGION_DARK } from './scenarios/region-dark.ts';
 import { REGION_SLOW } from './scenarios/region-slow.ts';
 import { REGION_UNREACHABLE } from './scenarios/region-unreachable.ts';
@@ -30,6 +32,7 @@ import { REPLICA_DISCONNECTED } from './scenarios/replica-disconnected.ts';
 import { REPLICA_LAGS } from './scenarios/replica-lags.ts';
 import { REPLICA_PAUSES_REPLAY } from './scenarios/replica-pauses-replay.ts';
 import { REPLICA_STANDS_STILL } from './scenarios/replica-stands-still.ts';
+import { REPLY_CUT_WITHOUT_KEY } from './scenarios/reply-cut-without-key.ts';
 import { RESET_IN_COMMIT } from './scenarios/reset-in-commit.ts';
 import { RESET_IN_HOP } from './scenarios/reset-in-hop.ts';
 import { SLOW_PRIMARY } from './scenarios/slow-primary.ts';
@@ -46,11 +49,14 @@ export const SCENARIOS: readonly Scenario[] = [
   REPLICA_LAGS,
   REPLICA_PAUSES_REPLAY,
   REPLICA_STANDS_STILL,
+  READERS_MEET_OLD_REPLICAS,
+  MANY_HANDS_ONE_SESSION,
   REPLICA_DISCONNECTED,
   HALF_OPEN_LINKS,
   RESET_IN_COMMIT,
   RESET_IN_HOP,
   CUT_INSIDE_COMMIT_REPLY,
+  REPLY_CUT_WITHOUT_KEY,
   ASYMMETRIC_LOSS,
   FLAPPING_LINK,
   SLOW_PRIMARY,

@@ -17,6 +17,8 @@ export type Untouched = {
   untilMs: number;
   /** What it is compared with begins here and ends with `fromMs`; without it, with the run. */
   comparedFromMs?: number;
+  /** How long operations take is compared for those sent until here; without it, for all. */
+  comparedUntilMs?: number;
 };
 
 export type AvailabilityOptions = {
@@ -48,7 +50,8 @@ export function availability(
   const undecided: string[] = [];
   let checked = 0;
   const livesFromMs = createdAtMs(operations);
-  for (const { regions, fromMs, untilMs, comparedFromMs = 0 } of untouched) {
+  for (const one of untouched) {
+    const { regions, fromMs, untilMs, comparedFromMs = 0, comparedUntilMs = untilMs } = one;
     const theirs = operations.filter(
       ({ edge, home, action, subject, invokedAtMs }) =>
         regions.includes(edge) &&
@@ -71,17 +74,18 @@ export function availability(
         operations: idsOf([operation]),
       });
     }
-    const few = Math.min(during.length, before.length);
+    const compared = during.filter(({ invokedAtMs }) => invokedAtMs <= comparedUntilMs);
+    const few = Math.min(compared.length, before.length);
     if (few < operationsMin) {
       undecided.push(`${few} operations of ${regions.join(' and ')} are too few to compare`);
       continue;
     }
-    const [was, is] = [latencyMs(before, quantile), latencyMs(during, quantile)];
+    const [was, is] = [latencyMs(before, quantile), latencyMs(compared, quantile)];
     if (is <= was * ratioMax || is - was < slowerMsMin) continue;
     violations.push({
       promise: SLOWER,
-      says: `No fault concerned ${regions.join(' and ')} from ${ms(fromMs)} to ${ms(untilMs)} ms, and yet ${quantile * 100} % of their operations took up to ${ms(is)} ms instead of ${ms(was)} ms.`,
-      operations: slowest(during),
+      says: `No fault concerned ${regions.join(' and ')} from ${ms(fromMs)} to ${ms(comparedUntilMs)} ms, and yet ${quantile * 100} % of their operations took up to ${ms(is)} ms instead of ${ms(was)} ms.`,
+      operations: slowest(compared),
     });
   }
   return judgement({

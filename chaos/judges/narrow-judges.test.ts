@@ -178,6 +178,19 @@ describe('availability', () => {
     expect(slow(121)).toBe('broken');
   });
 
+  test('is compared for as long as is asked for, and failures count to the end', () => {
+    const until = (comparedUntilMs: number, ...more: ReturnType<typeof read>[]) => {
+      const [stretch = { regions: [], fromMs: 0, untilMs: 0 }] = options.untouched;
+      const slow = [...many(0, 20), ...many(1_000, 500), ...many(1_500, 5), ...many(1_500, 5)];
+      const asked = { untouched: [{ ...stretch, comparedUntilMs }], quantile: 0.4 };
+      return availability(history([...slow, ...more]), asked).verdict;
+    };
+    expect(until(1_200)).toBe('broken');
+    expect(until(2_000)).toBe('holds');
+    const failed = read(99, [1_990, 1_995], undefined, { outcome: FAIL });
+    expect(until(2_000, failed)).toBe('broken');
+  });
+
   test('of a few operations nothing follows', () => {
     const few = many(0, 5).slice(0, 49);
     expect(availability(history([...few, ...many(1_000, 5)]), options)).toMatchObject({

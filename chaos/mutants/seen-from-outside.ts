@@ -32,7 +32,7 @@ export const SEEN_FROM_OUTSIDE: readonly Mutant[] = [
     file: DATABASE,
     find: '    witness.saw(shown, compared);\n',
     replace: '',
-    killer: seen('replica-stands-still', 'session-guarantees'),
+    killer: seen('readers-meet-old-replicas', 'session-guarantees'),
   },
   {
     name: 'clients: no floor for sessions',
@@ -48,7 +48,7 @@ export const SEEN_FROM_OUTSIDE: readonly Mutant[] = [
     file: 'router/carried-session.ts',
     find: '  for (const { session } of opened) all = all && merge(all, session);\n',
     replace: '  all &&= merge(all, NO_SESSION);\n',
-    killer: seen('replica-stands-still', 'session-guarantees'),
+    killer: seen('many-hands-one-session', 'session-guarantees'),
   },
   {
     name: 'clients: a hop loses the token on its way back',
@@ -134,7 +134,7 @@ export const SEEN_FROM_OUTSIDE: readonly Mutant[] = [
     find: "if (!(isOutside && outcome.kind === 'not_applied' && comesAgain(outcome.failure))) {",
     replace:
       "if (outcome.kind !== 'unknown' && !(isOutside && outcome.kind === 'not_applied' && comesAgain(outcome.failure))) {",
-    killer: seen('reset-in-commit', 'acknowledged'),
+    killer: seen('reply-cut-without-key', 'acknowledged'),
   },
   {
     name: 'clients: a commit that was sent is done',
@@ -261,7 +261,7 @@ export const SEEN_FROM_OUTSIDE: readonly Mutant[] = [
     file: EDGE,
     find: '    if (subject === key && home !== undefined) return { home, epoch };\n',
     replace: `    const others = [...this.catalogue.regions.keys()].filter((region) => region !== this.here);
-    const ask = (peer: RegionId) => this.#lookUpThere(peer, key, this.#questionMs(visit));
+    const ask = (peer: RegionId) => this.#lookUpThere(peer, key, visit.deadlineMs - this.now());
     await Promise.allSettled(others.map(ask));
     if (subject === key && home !== undefined) return { home, epoch };
 `,

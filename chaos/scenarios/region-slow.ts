@@ -5,15 +5,16 @@ import { type Scenario, WARM_MS } from '../scenario.ts';
 
 export const REGION_SLOW: Scenario = {
   name: 'region-slow',
-  claim: 'While all that goes to or from asia is most of a second late, us and eu do not notice.',
+  claim:
+    'While all that goes to or from asia takes over half a second each way, us and eu do not notice.',
   mix: 'everything',
   seconds: 24,
   schedule: (draw) => [
     {
       atMs: WARM_MS + draw(0, 500),
       forMs: 9_000,
-      fault: { kind: 'slow', links: between('asia'), latencyMs: 350, jitterMs: 50 },
+      fault: { kind: 'slow', links: between('asia'), latencyMs: 650, jitterMs: 50 },
     },
   ],
-  bit: (seen) => slower(seen, 500, { home: 'asia', abroad: true }),
+  bit: (seen) => slower(seen, 1_000, { home: 'asia', abroad: true }),
 };
