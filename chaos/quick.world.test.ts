@@ -15,12 +15,15 @@ type Result = {
   verdict: string;
   bit: boolean;
   operations: number;
-  inconclusive: { judge: string; why: string }[];
+  inconclusive: { judge: string; checked: number; why: string }[];
   violations: object[];
 };
 
-/** Compares times before and during faults, so a machine with much else to do may leave it undecided. */
-const BY_TIME = 'availability';
+/**
+ * The one judge that may be left undecided, and only for this: on a machine with much else to do so
+ * little is asked before the first fault that there is nothing to compare with.
+ */
+const BY_TIME = { judge: 'availability', why: /^\d+ operations of .* are too few to compare$/ };
 
 test(
   'every promise holds through the quick set of faults, and each fault bites',
@@ -45,13 +48,20 @@ test(
       results.map(({ scenario, bit, violations }) => ({ scenario, bit, violations })),
       everything,
     ).toEqual(QUICK.map(({ name }) => ({ scenario: name, bit: true, violations: [] })));
-    for (const { verdict, operations, inconclusive } of results) {
+    const undecided = results.filter(({ verdict, operations, inconclusive }) => {
       expect(operations).toBeGreaterThan(100);
-      const isUndecided = inconclusive.some(({ judge }) => judge === BY_TIME);
-      expect(verdict === 'holds' || (verdict === 'inconclusive' && isUndecided), everything).toBe(
-        true,
+      if (verdict === 'holds') return false;
+      expect(verdict, everything).toBe('inconclusive');
+      const looked = inconclusive.filter(({ checked }) => checked > 0);
+      const other = looked.filter(
+        ({ judge, why }) => judge !== BY_TIME.judge || !BY_TIME.why.test(why),
       );
-    }
+      expect(other, everything).toEqual([]);
+      expect(looked, everything).not.toEqual([]);
+      return true;
+    });
+    // If nobody can be compared with anybody, nothing is said of availability.
+    expect(undecided.length, everything).toBeLessThan(results.length / 2);
   },
   QUICK_MS_MAX,
 );

@@ -13,7 +13,10 @@ const HELD: Result = {
   longestWritePauseMs: 3_012,
   longestWritePauseAt: 'eu',
   evidence: ['its 15 processes are gone', 'the timeline of eu grew from 1 to 2'],
-  inconclusive: [{ judge: 'stock', why: 'no stock was read' }],
+  inconclusive: [
+    { judge: 'cycles', checked: 0, why: 'no transaction was answered' },
+    { judge: 'stock', checked: 1, why: 'no stock was read' },
+  ],
   violations: [],
 };
 const violation = { judge: 'acknowledged', promise: 'nothing is lost', says: '', operations: [] };

@@ -64,7 +64,11 @@ function pauseWords({ longestWritePauseMs: ms, longestWritePauseAt: home }: Resu
 
 function reasons({ scenario, verdict, why, inconclusive, violations, evidence }: Result): string[] {
   if (verdict === 'holds') return [];
-  const undecided = inconclusive.map(({ judge, why: its }) => `${judge}: ${its ?? 'undecided'}`);
+  // A judge of what no client did in this mix has nothing to say, and that is not why.
+  const looked = inconclusive.filter(({ checked }) => checked > 0);
+  const undecided = (looked.length > 0 ? looked : inconclusive).map(
+    ({ judge, why: its }) => `${judge}: ${its ?? 'undecided'}`,
+  );
   const broken = [...new Set(violations.map(({ judge, promise }) => `${judge}: ${promise}`))];
   const said = {
     broken,

@@ -39,7 +39,7 @@ export type Result = {
   /** The home of that pause; null where nobody wrote after a fault. */
   longestWritePauseAt: string | null;
   evidence: string[];
-  inconclusive: { judge: string; why: string | undefined }[];
+  inconclusive: { judge: string; checked: number; why: string | undefined }[];
   violations: ({ judge: string } & Violation)[];
   /** Why there is no more to be told of it. */
   why?: string;
@@ -59,8 +59,8 @@ export function resultOf(record: RunRecord): Result {
     longestWritePauseMs: pause?.kind === 'over' ? Math.round(lengthOf(pause)) : null,
     longestWritePauseAt: pause?.home ?? null,
     evidence: [...record.faults.flatMap(({ evidence }) => evidence ?? []), ...bit.evidence],
-    inconclusive: judgements.flatMap(({ judge, verdict: its, why }) =>
-      its === 'inconclusive' ? [{ judge, why }] : [],
+    inconclusive: judgements.flatMap(({ judge, verdict: its, checked, why }) =>
+      its === 'inconclusive' ? [{ judge, checked, why }] : [],
     ),
     violations: judgements.flatMap(({ judge, violations }) =>
       violations.map((violation) => ({ judge, ...violation })),

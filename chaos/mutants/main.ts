@@ -20,6 +20,7 @@ import {
   tryMutant,
   type Verdict,
 } from './mutant.ts';
+import { mutantTable, rowOf } from './mutant-table.ts';
 import { PRIMARY_REPLACED } from './primary-replaced.ts';
 import { RunningWorld } from './running-world.ts';
 import { SEEN_FROM_OUTSIDE } from './seen-from-outside.ts';
@@ -131,24 +132,6 @@ function inWords(verdict: Verdict, survived: string): string {
   return verdict.kind === 'survived' ? survived : `VOID: ${verdict.why}`;
 }
 
-/** Who objects to which mistake, for people; in the format of documents. */
-function table(verdicts: ReadonlyMap<Mutant, Verdict>): string[] {
-  const rows = SEEN_FROM_OUTSIDE.flatMap((mutant) => {
-    const verdict = verdicts.get(mutant);
-    const { name, file, mistake, killer } = mutant;
-    if (verdict === undefined || killer.kind !== 'scenario') return [];
-    const words = inWords(verdict, 'nobody');
-    const by = `${killer.scenario} | ${killer.seed} | ${words} | ${secondsOf(verdict).trim()}`;
-    return [`| ${name} | ${file} | ${mistake} | ${by} |`];
-  });
-  if (rows.length === 0) return [];
-  return [
-    '| mutant | file | mistake | scenario | seed | who objects | took |',
-    '|---|---|---|---|---|---|---|',
-    ...rows,
-  ];
-}
-
 async function main(): Promise<number> {
   const mutants = chosen();
   // A running system has use for all of a machine.
@@ -191,12 +174,11 @@ async function main(): Promise<number> {
   for (const [{ name, mistake, killer }] of survivors) {
     console.error(`not killed: ${name}: ${mistake} (${killerName(killer)})`);
   }
-  for (const row of table(verdicts)) say(row);
-  const killed = verdicts.size - survivors.length;
-  say(`${killed} of ${verdicts.size} killed`);
-  if (values.json) {
-    for (const [{ name }, verdict] of verdicts) console.log(JSON.stringify({ name, ...verdict }));
-  }
+  const rows = mutants.map((mutant) => rowOf(mutant, verdicts.get(mutant)));
+  for (const row of mutantTable(rows)) say(row);
+  const killed = rows.filter(({ caught }) => caught).length;
+  say(`${killed} of ${rows.length} caught`);
+  if (values.json) for (const row of rows) console.log(JSON.stringify(row));
   console.log(JSON.stringify({ killed, total: mutants.length }));
   return killed === mutants.length ? 0 : 1;
 }

@@ -122,8 +122,7 @@ export async function run(killer: Killer, { root, world }: Copy): Promise<Verdic
         case undefined:
           return { kind: 'void', why: tail(ended.output) };
         default: {
-          const { verdict, why, evidence, inconclusive } = result ?? {};
-          return { kind: 'void', why: JSON.stringify({ verdict, why, evidence, inconclusive }) };
+          return { kind: 'void', why: undecidedText(result ?? {}) };
         }
       }
     }
@@ -155,7 +154,7 @@ type Printed = {
   verdict?: string;
   why?: string;
   evidence?: string[];
-  inconclusive?: object[];
+  inconclusive?: { judge: string; why?: string; checked?: number }[];
   broken?: { promise: string }[];
   idle?: string;
   numFailedTests?: number;
@@ -169,6 +168,15 @@ function readJson(line: string): Printed | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** Without judges that had nothing to look at: most scenarios have some. */
+function undecidedText({ verdict = '', why, evidence = [], inconclusive = [] }: Printed): string {
+  if (why !== undefined) return `${verdict}: ${why}`;
+  const undecided = inconclusive
+    .filter(({ checked }) => checked !== 0)
+    .map(({ judge, why: its = '' }) => `${judge}: ${its}`);
+  return [verdict, ...(verdict === 'void' ? evidence : undecided)].join('; ');
 }
 
 function objections(violations: Printed['violations']): { judge: string }[] {
