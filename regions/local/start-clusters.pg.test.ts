@@ -67,7 +67,7 @@ test('a standby is not taken down for a primary that nobody can connect to', asy
   clusters.kill('us-a', 'SIGSTOP');
   try {
     const follows = clusters.follow('us-b', { primary: 'us-a', copy: false, keepData: false });
-    await expect(follows).rejects.toThrow();
+    await expect(follows).rejects.toThrow('Postgres us-a lets nobody in');
     expect(clusters.postmaster('us-b')).toBe(standby);
     expect(await ask(clusters, 'us-b', (sql) => sql`select 1 as up`)).toEqual([{ up: 1 }]);
   } finally {

@@ -10,7 +10,7 @@ import { existsSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Airlock, Catalogue, NodeAddress, Region } from '../catalogue.ts';
-import { type Endpoint, LeasePool } from '../postgres.ts';
+import { DatabaseError, type Endpoint, LeasePool } from '../postgres.ts';
 import {
   ensureDatabase,
   ensureStandbyRole,
@@ -47,7 +47,11 @@ import { takeWorld } from './world-lock.ts';
 
 /** A local world holds megabytes; this is for a disk that is busy with something else. */
 const COPY_LIMIT_MS = 120_000;
-const CONNECT_LIMIT_MS = 2_000;
+/** Of a server that has just said that it takes connections, on a machine that may be busy. */
+const CONNECT_LIMIT_MS = 15_000;
+/** Of a primary that may be gone, which its keeper should know soon. */
+const CONNECT_AT_WORK_LIMIT_MS = 2_000;
+const CLOSE_LIMIT_MS = 2_000;
 /** A standby whose log fits asks for it every half second, and is let in at once. */
 const STREAMING_AS_IT_IS_MS = 5_000;
 /** Names become folders, slots and settings, so only what is harmless in all of them. */
@@ -418,7 +422,7 @@ class Clusters {
     const primary = this.#at(name);
     if (!copy && existsSync(seat.data)) {
       const slot = seat.node.name;
-      const streams = await this.#withPool(primary, async (pool) => {
+      const attached = async (pool: LeasePool) => {
         // Asked first: a standby is not taken down for a primary that nobody can connect to.
         const isUsable = await slotIsUsable(pool, slot);
         await seat.server.stop();
@@ -427,8 +431,8 @@ class Clusters {
         await this.#write(seat.data, 'standby.signal', '');
         const starts = await this.#startIfFits(seat, primary);
         return starts && replicaStreams(pool, slot, STREAMING_AS_IT_IS_MS);
-      });
-      if (streams) return;
+      };
+      if (await this.#withPool(primary, attached, CONNECT_AT_WORK_LIMIT_MS)) return;
       this.#say(`${slot} cannot go on from its own log`);
     }
     // It is thrown away, so nobody waits for a gentle end; a frozen server takes no other signal.
@@ -487,18 +491,28 @@ class Clusters {
     await this.#withPool(primary, (pool) => requireReplicas(pool, replicas));
   }
 
-  async #withPool<T>(seat: Seat, use: (pool: LeasePool) => Promise<T>): Promise<T> {
+  async #withPool<T>(
+    seat: Seat,
+    use: (pool: LeasePool) => Promise<T>,
+    connectTimeoutMs = CONNECT_LIMIT_MS,
+  ): Promise<T> {
     const pool = new LeasePool({
       endpoint: this.#superuser(seat, 'postgres'),
       connectionsMax: 1,
       waitersMax: 8,
-      connectTimeoutMs: CONNECT_LIMIT_MS,
+      connectTimeoutMs,
       settings: { application_name: 'domicile-local-world' },
     });
     try {
       return await use(pool);
+    } catch (error) {
+      if (!(error instanceof DatabaseError) || error.failure.kind !== 'connect-failed') throw error;
+      const { name } = seat.node;
+      throw new CannotStart(
+        `Postgres ${name} lets nobody in (${error.message}); its log is ${this.#logFile(name)}`,
+      );
     } finally {
-      await pool.close({ timeoutMs: CONNECT_LIMIT_MS });
+      await pool.close({ timeoutMs: CLOSE_LIMIT_MS });
     }
   }
 
