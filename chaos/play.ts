@@ -5,6 +5,7 @@
  * healed when the schedule is over, when it is ended early, and when something goes wrong.
  */
 import { setTimeout as pause } from 'node:timers/promises';
+import type { Announcer } from './announcer.ts';
 import type { Breaking } from './faults/breaking.ts';
 import { faultText, regionsOf, type Schedule, type Timed } from './faults/fault.ts';
 import type { FaultSpan, Incident } from './run-record.ts';
@@ -26,9 +27,10 @@ export async function play(
     now: () => number;
     report: (line: string) => void;
     signal: AbortSignal;
+    announcer: Announcer;
   },
 ): Promise<Played> {
-  const { breaking, regions, now, report, signal } = options;
+  const { breaking, regions, now, report, signal, announcer } = options;
   const played: Played = { spans: [], failures: [], incidents: [] };
   const late: { span: FaultSpan; why: string }[] = [];
   const until = (atMs: number) =>
@@ -47,6 +49,8 @@ export async function play(
     report(span.says);
     const broken = await breaking.begin(fault);
     span.says = broken.says;
+    const name = `${played.spans.indexOf(span)}`;
+    announcer.say({ kind: 'fault', fault: name, what: span.says, where: span.regions });
     if (broken.evidence !== undefined) span.evidence = broken.evidence;
     if (forMs === undefined) return;
     await until(fromMs + forMs);
@@ -59,6 +63,7 @@ export async function play(
       return;
     }
     span.untilMs = now();
+    announcer.say({ kind: 'heal', fault: name });
     report(`over: ${span.says}`);
   };
   try {

@@ -5,6 +5,7 @@
  * reads; then the judges, who see the history and nothing else.
  */
 import { setTimeout as pause } from 'node:timers/promises';
+import type { Announcer } from './announcer.ts';
 import { type Clients, startClients } from './clients/start-clients.ts';
 import { Breaking } from './faults/breaking.ts';
 import type { Schedule } from './faults/fault.ts';
@@ -52,6 +53,8 @@ export async function run(options: RunOptions): Promise<RunRecord> {
   const sick = await world.untilWell(WELL_MS_MAX, signal);
   if (sick !== undefined) throw new ChaosError(`The world is not well to begin with: ${sick}.`);
   signal.throwIfAborted();
+  const announcer = world.announcer(`${options.startedAt} ${options.run}`);
+  announcer.say({ kind: 'start', name: scenario.name });
   const beganAtMs = options.clock();
   const now = () => options.clock() - beganAtMs;
   const clients = await startClients({
@@ -70,7 +73,10 @@ export async function run(options: RunOptions): Promise<RunRecord> {
   const graceMs = 1_000 * (scenario.servedAgainWithinSeconds ?? SERVED_AGAIN_SECONDS);
   let left: Left;
   try {
-    left = await underLoad({ ...options, now, looseAtMs, clients, breaking, graceMs });
+    left = await underLoad({ ...options, now, looseAtMs, clients, breaking, graceMs, announcer });
+  } catch (error) {
+    announcer.say({ kind: 'end', verdict: 'ended early' });
+    throw error;
   } finally {
     try {
       await breaking.healAll();
@@ -100,6 +106,9 @@ export async function run(options: RunOptions): Promise<RunRecord> {
   const onDisk = { root: world.root, catalogue: world.catalogue, markers: clients.marks() };
   const judgements = [...judged, await judgeForeignBytes(onDisk), recovered(stillSick)];
   const bit = bitten(scenario, seen, played);
+  const verdict = verdictOf(judgements, bit.bit);
+  announcer.say({ kind: 'end', verdict });
+  await announcer.done();
   return {
     format: 1,
     scenario: scenario.name,
@@ -122,7 +131,7 @@ export async function run(options: RunOptions): Promise<RunRecord> {
     history,
     bit,
     judgements,
-    verdict: verdictOf(judgements, bit.bit),
+    verdict,
   };
 }
 
@@ -140,11 +149,13 @@ async function underLoad(
     clients: Clients;
     breaking: Breaking;
     graceMs: number;
+    announcer: Announcer;
   },
 ): Promise<Left> {
-  const { scenario, world, report, signal, now, looseAtMs, clients, breaking } = options;
+  const { scenario, world, report, signal, now, looseAtMs, clients, breaking, announcer } = options;
+  const { regions } = world;
   const schedule = options.schedule.map((one) => ({ ...one, atMs: looseAtMs + one.atMs }));
-  const played = await play(schedule, { breaking, regions: world.regions, now, report, signal });
+  const played = await play(schedule, { breaking, regions, now, report, signal, announcer });
   const healedAtMs = now();
   const goesOnUntilMs = Math.max(
     looseAtMs + scenario.seconds * 1_000,

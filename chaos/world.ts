@@ -21,6 +21,7 @@ import { postgresPidsOn } from '../regions/local/process-identity.ts';
 import { openSecrets } from '../regions/local/secrets.ts';
 import { readCatalogue } from '../regions/read-catalogue.ts';
 import { Faults } from '../regions/toxiproxy.ts';
+import { Announcer } from './announcer.ts';
 import { type Link, linksOf } from './faults/links.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -60,6 +61,8 @@ const LOOK_EVERY_MS = 100;
 /** A start that somebody else is at already is waited for. */
 const START_AGAIN_MS_MAX = 30_000;
 const KEPT_LINES = 20;
+/** Of whoever may tell consoles of experiments. */
+const CONSOLE_SECRET = 'console as operator';
 
 export class ChaosWorld {
   readonly root: string;
@@ -73,6 +76,7 @@ export class ChaosWorld {
   /** The policy file that it runs under. */
   readonly policyFile: string;
   readonly #machine: { url: string; token: string };
+  readonly #consoleToken: string | undefined;
   readonly #environment: Environment;
   readonly #end: () => Promise<void>;
   /** Of each region, as last heard. */
@@ -90,6 +94,7 @@ export class ChaosWorld {
     this.faults = new Faults(found.toxiproxy);
     this.toxiproxy = `${own.version} at ${found.toxiproxy}`;
     this.#machine = found.machine;
+    this.#consoleToken = found.consoleToken;
     this.links = links;
     this.clocks = own.clocks;
     this.#environment = own.environment;
@@ -223,6 +228,12 @@ export class ChaosWorld {
     return (this.catalogue.regions.get(region)?.edges ?? []).map(({ url }) => url);
   }
 
+  /** Tells the consoles of its edges what is done to it. */
+  announcer(id: string): Announcer {
+    const urls = this.regions.flatMap((region) => this.edgesOf(region));
+    return new Announcer({ urls, token: this.#consoleToken, id });
+  }
+
   /** The highest version that any edge serves under. */
   async policyVersion(): Promise<number> {
     const urls = this.regions.flatMap((region) => this.edgesOf(region));
@@ -281,6 +292,7 @@ type Found = {
   catalogue: Catalogue;
   policy: string;
   machine: { url: string; token: string };
+  consoleToken: string | undefined;
   toxiproxy: string;
 };
 
@@ -307,7 +319,13 @@ async function readWorld(root: string): Promise<Found> {
   const { regions, files } = note as { regions: string; files: { policy: string } };
   const reading = readCatalogue(regions, 'world.json');
   if ('complaints' in reading) throw new ChaosError(`${root} was started by another version`);
-  return { catalogue: reading.catalogue, policy: files.policy, machine: { url, token }, toxiproxy };
+  return {
+    catalogue: reading.catalogue,
+    policy: files.policy,
+    machine: { url, token },
+    consoleToken: secrets.knows(CONSOLE_SECRET) ? secrets.password(CONSOLE_SECRET) : undefined,
+    toxiproxy,
+  };
 }
 
 /** As many free ports in a row as the world wants. */

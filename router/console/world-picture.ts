@@ -8,7 +8,7 @@
 import type { RegionId } from '../../regions/catalogue.ts';
 import { roundTripMs, siteOf } from '../../regions/catalogue.ts';
 import type { Edge } from '../edge.ts';
-import type { ConsoleState, LinkView, RegionView } from './console-state.ts';
+import type { ConsoleState, ExperimentView, LinkView, RegionView } from './console-state.ts';
 import { placesOf } from './places.ts';
 import { type RegionLooker, type RegionPicture, unseenNode } from './region-picture.ts';
 
@@ -193,13 +193,25 @@ function isPicture(body: unknown, region: RegionId): body is RegionPicture {
 }
 
 /** The same experiment may have been announced to several edges. */
-function newestOf(views: readonly ConsoleState['experiments'][number][]) {
-  const byId = new Map<string, ConsoleState['experiments'][number]>();
+function newestOf(views: readonly ExperimentView[]) {
+  const byId = new Map<string, ExperimentView>();
   for (const view of views) {
     const known = byId.get(view.id);
-    if (known === undefined || view.faults.length > known.faults.length) byId.set(view.id, view);
+    if (known === undefined || knowsMore(view, known)) byId.set(view.id, view);
   }
   return [...byId.values()].sort((a, b) => b.startedAtMs - a.startedAtMs);
+}
+
+/** An edge that was broken meanwhile has missed something. */
+function knowsMore(a: ExperimentView, b: ExperimentView): boolean {
+  const known = ({ faults, endedAtMs }: ExperimentView) => [
+    endedAtMs === null ? 0 : 1,
+    faults.length,
+    faults.filter(({ toMs }) => toMs !== null).length,
+  ];
+  const [one, other] = [known(a), known(b)];
+  const at = one.findIndex((n, i) => n !== other[i]);
+  return at >= 0 && (one[at] ?? 0) > (other[at] ?? 0);
 }
 
 function later(ms: number): Promise<void> {
