@@ -27,7 +27,8 @@ export async function play(
     now: () => number;
     report: (line: string) => void;
     signal: AbortSignal;
-    announcer: Announcer;
+    /** Who is told beside the run. */
+    announcer?: Announcer;
   },
 ): Promise<Played> {
   const { breaking, regions, now, report, signal, announcer } = options;
@@ -50,7 +51,7 @@ export async function play(
     const broken = await breaking.begin(fault);
     span.says = broken.says;
     const name = `${played.spans.indexOf(span)}`;
-    announcer.say({ kind: 'fault', fault: name, what: span.says, where: span.regions });
+    announcer?.say({ kind: 'fault', fault: name, what: span.says, where: span.regions });
     if (broken.evidence !== undefined) span.evidence = broken.evidence;
     if (forMs === undefined) return;
     await until(fromMs + forMs);
@@ -63,7 +64,7 @@ export async function play(
       return;
     }
     span.untilMs = now();
-    announcer.say({ kind: 'heal', fault: name });
+    announcer?.say({ kind: 'heal', fault: name });
     report(`over: ${span.says}`);
   };
   try {

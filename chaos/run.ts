@@ -53,8 +53,6 @@ export async function run(options: RunOptions): Promise<RunRecord> {
   const sick = await world.untilWell(WELL_MS_MAX, signal);
   if (sick !== undefined) throw new ChaosError(`The world is not well to begin with: ${sick}.`);
   signal.throwIfAborted();
-  const announcer = world.announcer(`${options.startedAt} ${options.run}`);
-  announcer.say({ kind: 'start', name: scenario.name });
   const beganAtMs = options.clock();
   const now = () => options.clock() - beganAtMs;
   const clients = await startClients({
@@ -65,6 +63,8 @@ export async function run(options: RunOptions): Promise<RunRecord> {
     ...(scenario.restMsMax !== undefined && { restMsMax: scenario.restMsMax }),
     run: options.run,
   });
+  const announcer = world.announcer(`${options.startedAt} ${options.run}`);
+  announcer.say({ kind: 'start', name: scenario.name });
   // The first users are there, which may take long on a busy machine; now clients get warm.
   const looseAtMs = now();
   const onlooker = new Onlooker(world, now);

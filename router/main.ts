@@ -357,11 +357,11 @@ program
 program
   .command('new-operator')
   .description('draw a token for the console, with the line that the operators file needs')
-  .argument('<name>', 'who it is for')
+  .requiredOption('--name <name>', 'who it is for')
   .addOption(
     new Option('--role <role>', 'as what').choices(['viewer', 'operator']).default('viewer'),
   )
-  .action(async (name, { role }) => {
+  .action(async ({ name, role }) => {
     const { newOperator } = await import('./console/token-commands.ts');
     for (const line of newOperator(name, role, randomBytes(32).toString('base64url'))) print(line);
   });

@@ -15,7 +15,7 @@ import { type RegionLooker, type RegionPicture, unseenNode } from './region-pict
 /** Longer than the longest way around the world and back, and than a busy edge takes. */
 const ASK_MS_MAX = 1_000;
 /** A console that was just opened waits this long for the peers before it shows them silent. */
-const FIRST_MS = 600;
+const FIRST_MS = 1_000;
 /** What is shown of a peer that answers is younger than this. */
 const PEER_MS_MAX = 3_000;
 
@@ -28,6 +28,8 @@ type Peer = {
   picture: RegionPicture | undefined;
   roundTripMs: number;
   heardAtMs: number;
+  /** When it was last found to answer, or not to. */
+  knownAtMs: number;
   /** Since when there is no answer: of the first question that had none. */
   silentSinceMs: number | undefined;
   why: string;
@@ -62,8 +64,9 @@ export class WorldLooker {
         picture: undefined,
         roundTripMs: 0,
         heardAtMs: Number.NEGATIVE_INFINITY,
+        knownAtMs: Number.NEGATIVE_INFINITY,
         silentSinceMs: undefined,
-        why: 'it was not asked yet',
+        why: 'it has not answered yet',
         asking: undefined,
       }));
   }
@@ -72,7 +75,7 @@ export class WorldLooker {
     const edge = this.#edge;
     const asked = this.#peers.map((peer) => this.#ask(peer));
     const nowMs = edge.now();
-    const unknown = this.#peers.some(({ heardAtMs }) => nowMs - heardAtMs > PEER_MS_MAX);
+    const unknown = this.#peers.some(({ knownAtMs }) => nowMs - knownAtMs > PEER_MS_MAX);
     if (unknown) await Promise.race([Promise.all(asked), later(FIRST_MS)]);
     return this.#picture(await this.#here.look());
   }
@@ -167,6 +170,7 @@ export class WorldLooker {
       // A console that was closed for an hour says nothing about that hour.
       peer.silentSinceMs ??= askedAtMs - heardAtMs > PEER_MS_MAX ? askedAtMs : heardAtMs;
       peer.why = why;
+      peer.knownAtMs = this.#edge.now();
     };
     try {
       const answer = await this.#edge.pictureOf(peer.region, ASK_MS_MAX);
@@ -174,6 +178,7 @@ export class WorldLooker {
       if (!isPicture(answer.body, peer.region)) return silent('its edge is of another version');
       peer.picture = answer.body;
       peer.heardAtMs = this.#edge.now();
+      peer.knownAtMs = peer.heardAtMs;
       const travelledMs = peer.heardAtMs - askedAtMs - answer.body.tookMs;
       peer.roundTripMs = Math.round(Math.max(0, travelledMs) * 10) / 10;
       peer.silentSinceMs = undefined;
