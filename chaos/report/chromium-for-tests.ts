@@ -12,6 +12,10 @@ import { join } from 'node:path';
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome'];
 const START_WITHIN_MS = 90_000;
 const ANSWER_WITHIN_MS = 30_000;
+/** Of keys that a browser itself does something for. */
+const KEY_NUMBERS: Readonly<Record<string, number>> = {
+  ...{ Tab: 9, Enter: 13, Escape: 27, ArrowLeft: 37, ArrowRight: 39 },
+};
 
 /** Where it is; undefined where there is none. */
 export function chromiumPath(): string | undefined {
@@ -27,7 +31,9 @@ export type Page = {
   media(scheme: 'light' | 'dark', medium?: 'screen' | 'print'): Promise<void>;
   evaluate<T>(expression: string): Promise<T>;
   pointAt(x: number, y: number): Promise<void>;
-  press(key: string): Promise<void>;
+  press(key: string, shift?: boolean): Promise<void>;
+  /** Into what has the focus. */
+  type(text: string): Promise<void>;
   /** What is in the window, as PNG. */
   picture(): Promise<Buffer>;
   /** Console messages, exceptions, refusals of the content policy. */
@@ -167,9 +173,16 @@ async function pageOf(address: string): Promise<Page> {
     async pointAt(x, y) {
       await mouse(x, y);
     },
-    async press(key) {
-      await send('Input.dispatchKeyEvent', { type: 'keyDown', key });
-      await send('Input.dispatchKeyEvent', { type: 'keyUp', key });
+    async press(key, shift = false) {
+      // Without its number a key is heard by scripts, and does nothing of its own.
+      const windowsVirtualKeyCode = KEY_NUMBERS[key] ?? 0;
+      const about = { key, code: key, windowsVirtualKeyCode, modifiers: shift ? 8 : 0 };
+      const text = key === 'Enter' ? { text: '\r' } : {};
+      await send('Input.dispatchKeyEvent', { type: 'keyDown', ...about, ...text });
+      await send('Input.dispatchKeyEvent', { type: 'keyUp', ...about });
+    },
+    async type(text) {
+      await send('Input.insertText', { text });
     },
     async picture() {
       const { data } = await send('Page.captureScreenshot');
