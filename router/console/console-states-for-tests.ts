@@ -207,6 +207,26 @@ export function failoverState(atMs: number, tookOver: boolean): ConsoleState {
   };
 }
 
+/** Clients ask for what does not exist, and eu's standby has come back after a takeover. */
+export function ordinaryState(atMs: number): ConsoleState {
+  const state = withRegion(wellState(atMs), 'us', ({ edge }) => ({
+    edge:
+      edge.kind === 'silent'
+        ? edge
+        : { ...edge, traffic: { ...edge.traffic, refusals: { 'unknown-subject': 12 } } },
+  }));
+  const record = (version: number, primary: string, secondsAgo: number) => ({
+    region: 'eu',
+    at: new Date(atMs - secondsAgo * 1_000).toISOString(),
+    version,
+    what: `record ${version}`,
+    primary,
+    timeline: primary === 'eu-a' ? 1 : 2,
+  });
+  const failovers = [record(3, 'eu-b', 20), record(2, 'eu-b', 60), record(1, 'eu-a', 90)];
+  return { ...state, failovers };
+}
+
 export function darkRegionState(atMs: number): ConsoleState {
   const state = withRegion(wellState(atMs), 'asia', () => ({
     edge: { kind: 'silent', forMs: 34_000, why: 'no connection within 2 s' },

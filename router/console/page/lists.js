@@ -98,7 +98,6 @@ export function chosen(all, { decision, text, atLeastMs }) {
 export function traces(all, caption = 'Traces, newest first') {
   if (all.length === 0) return h('p', { class: 'none' }, 'No trace fits.');
   const shown = all.slice(0, TRACES_SHOWN);
-  const longest = Math.max(1, ...shown.map(({ durationMs }) => durationMs));
   return h(
     'table',
     { class: 'traces' },
@@ -137,7 +136,7 @@ export function traces(all, caption = 'Traces, newest first') {
             'td',
             { class: 'took' },
             h('span', { class: 'mono' }, ms(one.durationMs)),
-            took(one.durationMs / longest),
+            took(one.durationMs),
           ),
         ),
       ),
@@ -157,11 +156,16 @@ function decision({ decision: kind, to, rung }) {
   ];
 }
 
-/** @param {number} part */
-function took(part) {
+/**
+ * By powers of ten, from half a millisecond to ten seconds: what is slow does not hide the others.
+ * @param {number} durationMs
+ */
+function took(durationMs) {
+  const part = Math.log(Math.max(1, durationMs / 0.5)) / Math.log(20_000);
   return h(
     'svg',
     { class: 'took-bar', viewBox: '0 0 60 6', width: 60, height: 6, 'aria-hidden': 'true' },
-    h('rect', { x: 0, y: 0, width: Math.max(1, part * 60), height: 6, rx: 1 }),
+    h('path', { class: 'grid', d: 'M0 3H60' }),
+    h('rect', { x: 0, y: 0, width: Math.min(60, Math.max(1, part * 60)), height: 6, rx: 1 }),
   );
 }

@@ -11,7 +11,7 @@ import { follow } from './live.js';
 import { map, mapInWords } from './map.js';
 import { regions } from './regions.js';
 import { sign } from './signs.js';
-import { headline, notices } from './summary.js';
+import { figures, headline, notices } from './summary.js';
 import { chosenTheme, nextTheme } from './theme.js';
 import { legend, traffic } from './traffic.js';
 import { waterfall } from './waterfall.js';
@@ -23,6 +23,8 @@ import { clock, list, longTime } from './words.js';
 /** @typedef {import('../console-state.ts').RefusalsAnswer} RefusalsAnswer */
 /** @typedef {import('../console-state.ts').SubjectAnswer} SubjectAnswer */
 
+/** More of them would push away what they are about. */
+const NOTICES_SHOWN = 7;
 /** How often lists are asked for while they are in the window. */
 const LISTS_EVERY_MS = 2_000;
 const HEADER = { 'domicile-console': '1' };
@@ -60,6 +62,19 @@ function one(id, kind) {
   return found;
 }
 
+let isDue = false;
+
+/** Once for all states that came meanwhile: a busy machine may bring several at a time. */
+function drawSoon() {
+  if (isDue) return;
+  isDue = true;
+  setTimeout(() => {
+    isDue = false;
+    draw();
+    if (trace !== undefined) drawTrace();
+  });
+}
+
 function draw() {
   if (state === undefined) return;
   const found = notices(state);
@@ -73,15 +88,32 @@ function draw() {
   );
   show('who', `${state.operator.name}, ${state.operator.role}`);
   show('headline', sign(severity), h('span', {}, says));
+  const shown = found.slice(0, NOTICES_SHOWN);
   show(
     'notices',
-    found.map((notice) =>
+    shown.map(({ key, severity: grave, where, says: what }) =>
       h(
         'li',
-        { 'data-key': notice.key, class: notice.severity },
-        sign(notice.severity),
-        h('strong', {}, notice.where),
-        h('span', {}, notice.says),
+        { 'data-key': key, class: grave },
+        sign(grave),
+        h('p', {}, h('strong', {}, where), ' ', what),
+      ),
+    ),
+    found.length > shown.length &&
+      h(
+        'li',
+        { 'data-key': 'more', class: 'dim' },
+        `and ${found.length - shown.length} more, shown below`,
+      ),
+  );
+  show(
+    'figures',
+    figures(state).map(({ name, figure, about, grave }) =>
+      h(
+        'div',
+        { 'data-key': name, class: grave ? 'grave' : null },
+        h('dt', {}, name),
+        h('dd', {}, h('strong', {}, figure), h('span', { class: 'dim' }, about)),
       ),
     ),
   );
@@ -102,10 +134,10 @@ function drawTraffic() {
   if (state === undefined) return;
   show('legend', legend(state));
   const plot = document.querySelector('#traffic .plot');
-  const beside = document.querySelector('#traffic .beside');
+  const beside = document.querySelector('#traffic .latency');
   const widths = {
     chart: Math.max(200, plot?.clientWidth ?? 600),
-    strip: Math.max(160, Math.min(320, beside?.clientWidth ?? 240)),
+    strip: Math.max(160, beside?.clientWidth ?? 240),
   };
   show('traffic', traffic(state, widths, pointed));
   // The first drawing tells how much room there is.
@@ -114,7 +146,7 @@ function drawTraffic() {
       'traffic',
       traffic(
         state,
-        { chart: widthOf('traffic', '.plot'), strip: widthOf('traffic', '.beside') },
+        { chart: widthOf('traffic', '.plot'), strip: widthOf('traffic', '.latency') },
         pointed,
       ),
     );
@@ -267,7 +299,7 @@ const DEEDS = {
 
 /** @param {string} theme */
 function themeWords(theme) {
-  return theme === 'system' ? 'Light or dark: as the system' : theme === 'light' ? 'Light' : 'Dark';
+  return `Theme: ${theme}`;
 }
 
 document.addEventListener('click', ({ target }) => {
@@ -366,13 +398,18 @@ function subject(answer) {
 /** @param {number} sinceMs */
 function notLive(sinceMs) {
   show('live', sign('bad'), h('span', {}, `not live since ${clock(sinceMs)}`));
+  if (state !== undefined) {
+    const { says } = headline(notices(state), state.regions.length);
+    show('headline', sign('warn'), h('span', {}, `At ${clock(sinceMs)}: ${says}`));
+    document.title = `Not live · ${state.edge.region} · Domicile`;
+  }
   show('stale', `What you see is as it was at ${clock(sinceMs)}. The edge is being asked again.`);
 }
 
 follow({
   state(now) {
     state = now;
-    draw();
+    drawSoon();
   },
   live(live, sinceMs) {
     document.documentElement.dataset.live = live ? 'yes' : 'no';

@@ -17,7 +17,7 @@ import { ms } from './words.js';
 /** Around the outermost places, degrees. */
 const MARGIN = { longitude: 34, latitude: 24 };
 const SPAN_MIN = 70;
-const NORTHMOST = 80;
+const NORTHMOST = 110;
 const WORST = ['unknown', 'well', 'slow', 'broken'];
 
 /** @type {{ key: string, path: string }} */
@@ -29,7 +29,7 @@ let dots = { key: '', path: '' };
  */
 export function map(state, width) {
   const narrow = width < 560;
-  const height = Math.round(width * (narrow ? 0.62 : 0.44));
+  const height = Math.round(width * (narrow ? 0.56 : 0.42));
   const at = projection(state.regions, width, height);
   const places = new Map(
     state.regions.map((region) => [region.id, at(region.place.longitude, region.place.latitude)]),
@@ -44,7 +44,7 @@ export function map(state, width) {
       'aria-labelledby': 'map-says',
     },
     h('path', { class: 'land', d: land(at, width, height, narrow ? 4 : 2.6) }),
-    pairs(state).map((pair) => arc(pair, places, narrow)),
+    pairs(state).map((pair) => arc(pair, places, height)),
     state.regions.map((region) =>
       mark(region, places.get(region.id) ?? { x: 0, y: 0 }, state, narrow),
     ),
@@ -73,8 +73,8 @@ function projection(regions, width, height) {
   );
   const perDegree = width / span;
   const left = (west + east) / 2 - span / 2;
-  // More room above than below: arcs bend northwards.
-  const top = Math.min(NORTHMOST, (south + north) / 2 + (height / perDegree) * 0.62);
+  // More room above than below: arcs bend northwards, though nothing lies there.
+  const top = Math.min(NORTHMOST, (south + north) / 2 + (height / perDegree) * 0.56);
   return (longitude, latitude) => ({
     x: (longitude - left) * perDegree,
     y: (top - latitude) * perDegree,
@@ -135,13 +135,13 @@ function pairs({ links, regions }) {
 /**
  * @param {Pair} pair
  * @param {ReadonlyMap<string, Point>} places
- * @param {boolean} narrow
+ * @param {number} height
  */
-function arc({ from, to, hop, mirrors }, places, narrow) {
+function arc({ from, to, hop, mirrors }, places, height) {
   const a = places.get(from) ?? { x: 0, y: 0 };
   const b = places.get(to) ?? { x: 0, y: 0 };
   const long = Math.hypot(b.x - a.x, b.y - a.y);
-  const lift = Math.min(long * 0.22, narrow ? 46 : 130);
+  const lift = Math.min(long * 0.22, height * 0.36);
   const top = { x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 - lift };
   const low = { x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 - lift * 0.62 };
   const curve = (/** @type {Point} */ middle) =>
@@ -184,7 +184,11 @@ function mark(region, { x, y }, state, narrow) {
     here && h('circle', { class: 'here', cx: x, cy: y, r: 12 }),
     h('circle', { class: 'edge', cx: x, cy: y, r: 6.5 }),
     silent && h('path', { class: 'cut', d: `M${x - 9} ${y - 9}l18 18m0 -18l-18 18` }),
-    h('text', { class: 'halo place-name', x, y: y + 30, 'text-anchor': 'middle' }, region.id),
+    h(
+      'text',
+      { class: 'halo place-name', x, y: y + 30, 'text-anchor': 'middle' },
+      brief(region.id),
+    ),
     region.nodes.map((node, index) =>
       nodeShape(node, start + index * gap, y + 45, narrow ? 4.5 : 5.5),
     ),
@@ -192,7 +196,7 @@ function mark(region, { x, y }, state, narrow) {
       h(
         'text',
         { class: 'halo place-says', x, y: y + 67, 'text-anchor': 'middle' },
-        silent ? 'does not answer' : here ? 'you look from here' : `${region.title ?? ''}`,
+        silent ? 'does not answer' : here ? 'you look from here' : brief(region.title ?? ''),
       ),
   );
 }
@@ -208,4 +212,9 @@ export function mapInWords(state) {
       return `${from} to ${to}: ${how}.`;
     })
     .join(' ');
+}
+
+/** Words on the map do not break. @param {string} text */
+function brief(text) {
+  return text.length > 24 ? `${text.slice(0, 23)}…` : text;
 }

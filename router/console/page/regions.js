@@ -46,8 +46,8 @@ function card(region, state) {
             h(
               'tr',
               {},
-              ['node', 'role', 'timeline', 'position', 'lag'].map((name) =>
-                h('th', { scope: 'col' }, name),
+              ['node', 'role', 'tl', 'position', 'lag'].map((name) =>
+                h('th', { scope: 'col', title: name === 'tl' ? 'timeline' : null }, name),
               ),
             ),
           ),
@@ -83,11 +83,7 @@ function row(node) {
     h('td', {}, node.role === 'unknown' ? '–' : node.role),
     h('td', { class: 'mono', 'data-label': 'timeline' }, node.timeline ?? '–'),
     h('td', { class: 'mono dim' }, node.lsn ?? '–'),
-    h(
-      'td',
-      { class: 'figure' },
-      node.health === 'silent' ? `silent${seen.replace(', seen', ',')}` : lag(node),
-    ),
+    h('td', { class: 'figure' }, node.health === 'silent' ? 'silent' : lag(node)),
   );
 }
 

@@ -3,7 +3,7 @@
  *
  * What is wrong, the worst first, in sentences; or that nothing is.
  */
-import { counted, list, longTime, ms, refusal } from './words.js';
+import { counted, isOfTheSystem, list, longTime, many, ms, refusal } from './words.js';
 
 /** @typedef {import('../console-state.ts').ConsoleState} ConsoleState */
 /** @typedef {import('../console-state.ts').RegionView} RegionView */
@@ -28,10 +28,17 @@ export function notices(state) {
     /** @type {string} */ says,
   ) => found.push({ key: `${where} ${says.replaceAll(/[\d.]+/g, '')}`, severity, where, says });
 
+  const silent = new Set(
+    state.regions.filter(({ edge }) => edge.kind === 'silent').map(({ id }) => id),
+  );
+  const placeOf = (/** @type {string} */ end) =>
+    state.regions.find(({ nodes }) => nodes.some(({ name }) => name === end))?.id ?? end;
   for (const region of state.regions) ofRegion(region, add);
   for (const link of state.links) {
+    // That nothing goes to or from a region that is gone is no second piece of news.
+    if (silent.has(link.from) || silent.has(link.to)) continue;
     if (link.health === 'broken')
-      add(link.kind === 'hop' ? 'bad' : 'warn', link.to, brokenLink(link));
+      add(link.kind === 'hop' ? 'bad' : 'warn', placeOf(link.to), brokenLink(link));
     else if (link.kind === 'mirror' && link.ms !== null && link.ms > MIRROR_AGE_MS_MAX)
       add('warn', link.to, `The copy of ${link.from} here is ${ms(link.ms)} old.`);
   }
@@ -43,9 +50,9 @@ export function notices(state) {
         ? `Another text of policy ${version} is in force (${sha256.slice(0, 8)}).`
         : `Policy ${version} is in force, not ${state.policy.version}.`,
     );
-  for (const failover of state.failovers) {
+  for (const failover of takeovers(state)) {
     const agoMs = state.atMs - Date.parse(failover.at);
-    if (agoMs < FAILOVER_NEWS_MS && failover.version > 1)
+    if (agoMs < FAILOVER_NEWS_MS)
       add('note', failover.region, `${failover.primary} took over ${longTime(agoMs)} ago.`);
   }
   for (const { name, endedAtMs, faults } of state.experiments) {
@@ -76,7 +83,12 @@ function ofRegion({ id, edge, nodes, keeper }, add) {
   if (primaries.length > 1)
     add('bad', id, `${list(primaries.map(({ name }) => name))} both say that they are primary.`);
   for (const node of nodes) {
-    if (node.health === 'silent') add('bad', id, `${node.name} does not answer.`);
+    if (node.health === 'silent')
+      add(
+        'warn',
+        id,
+        `${node.name} does not answer${node.seenMsAgo === null ? '' : `, for ${longTime(node.seenMsAgo)}`}.`,
+      );
     if (node.health === 'lags')
       add('warn', id, `${node.name} lags: what it shows is ${ms(node.ageMs)} old.`);
   }
@@ -84,8 +96,10 @@ function ofRegion({ id, edge, nodes, keeper }, add) {
   if (keeper.kind === 'says' && keeper.alone)
     add('warn', id, `${keeper.primary} runs alone: commits wait for no standby.`);
   if (keeper.kind === 'says' && keeper.pending !== null)
-    add('warn', id, `The keeper is changing the primary: ${keeper.why ?? keeper.pending}.`);
-  const refusals = Object.entries(edge.traffic.refusals).toSorted((a, b) => b[1] - a[1]);
+    add('warn', id, `Its keeper is at work: ${keeper.why ?? keeper.pending}.`);
+  const refusals = Object.entries(edge.traffic.refusals)
+    .filter(([because]) => isOfTheSystem(because))
+    .toSorted((a, b) => b[1] - a[1]);
   const all = refusals.reduce((sum, [, count]) => sum + count, 0);
   const [most] = refusals;
   if (most !== undefined && all > 0)
@@ -105,14 +119,79 @@ function brokenLink({ kind, from, to }) {
  * @returns {{ severity: Severity | 'well', says: string }}
  */
 export function headline(found, regions) {
-  const count = (/** @type {Severity} */ wanted) =>
-    found.filter(({ severity }) => severity === wanted).length;
   const bad = new Set(found.filter(({ severity }) => severity === 'bad').map(({ where }) => where));
   if (bad.size > 0) return { severity: 'bad', says: `Something is wrong in ${list([...bad])}` };
-  if (count('warn') > 0)
-    return { severity: 'warn', says: `${counted(count('warn'), 'thing')} to look at` };
+  const warned = found.filter(({ severity }) => severity === 'warn').map(({ where }) => where);
+  const places = [...new Set(warned)];
+  if (places.length > 0)
+    return {
+      severity: 'warn',
+      says: `${list(places)} ${places.length === 1 ? 'needs' : 'need'} attention`,
+    };
   return {
     severity: 'well',
     says: regions === 1 ? 'The region is well' : `All ${regions} regions are well`,
   };
+}
+
+/**
+ * What the whole does, in four figures.
+ * @param {ConsoleState} state
+ * @returns {{ name: string, figure: string, about: string, grave: boolean }[]}
+ */
+export function figures({ regions, links }) {
+  const did = regions.flatMap(({ id, edge }) =>
+    edge.kind === 'silent' ? [] : [{ id, ...edge.traffic }],
+  );
+  const lately = did.flatMap(({ decisions }) =>
+    Object.values(decisions).map((series) =>
+      series.slice(-11, -1).reduce((sum, one) => sum + one, 0),
+    ),
+  );
+  const rate = lately.reduce((sum, one) => sum + one, 0) / 10;
+  const refused = did
+    .flatMap(({ refusals }) => Object.values(refusals))
+    .reduce((sum, one) => sum + one, 0);
+  const isGrave = did.some(({ refusals }) => Object.keys(refusals).some(isOfTheSystem));
+  const slowest = did
+    .flatMap(({ id, latency }) => (latency === null ? [] : [{ id, p99Ms: latency.p99Ms }]))
+    .toSorted((a, b) => b.p99Ms - a.p99Ms)[0];
+  const oldest = links
+    .flatMap(({ kind, from, to, ms: age }) =>
+      kind === 'mirror' && age !== null ? [{ from, to, age }] : [],
+    )
+    .toSorted((a, b) => b.age - a.age)[0];
+  return [
+    {
+      name: 'requests',
+      figure: rate < 10 ? String(Number(rate.toFixed(1))) : many(Math.round(rate)),
+      about: 'a second',
+      grave: false,
+    },
+    { name: 'refused', figure: many(refused), about: 'in a minute', grave: isGrave },
+    {
+      name: 'slowest p99',
+      figure: slowest === undefined ? '–' : ms(slowest.p99Ms),
+      about: slowest === undefined ? 'no request' : `at ${slowest.id}`,
+      grave: false,
+    },
+    {
+      name: 'oldest copy',
+      figure: oldest === undefined ? '–' : ms(oldest.age),
+      about: oldest === undefined ? 'no copy' : `of ${oldest.from} in ${oldest.to}`,
+      grave: false,
+    },
+  ];
+}
+
+/**
+ * A keeper's records are also of standbys that come and go: those that name another primary than the
+ * record before.
+ * @param {ConsoleState} state
+ */
+export function takeovers({ failovers }) {
+  return failovers.filter(({ region, version, primary }, index) => {
+    const before = failovers.slice(index + 1).find((one) => one.region === region);
+    return before === undefined ? version > 1 : before.primary !== primary;
+  });
 }

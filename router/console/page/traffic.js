@@ -7,13 +7,16 @@
  */
 import { h } from './draw.js';
 import { sign } from './signs.js';
+import { takeovers } from './summary.js';
 import { clock, counted, DECISIONS, longTime, many, ms, RUNGS, refusal } from './words.js';
 
 /** @typedef {import('../console-state.ts').ConsoleState} ConsoleState */
 /** @typedef {import('../console-state.ts').RegionView} RegionView */
 /** @typedef {import('../console-state.ts').Traffic} Traffic */
 
-const HEIGHT = 92;
+const HEIGHT = 118;
+/** For the scale, left of the bars. */
+const GUTTER = 30;
 /** From the bottom up: what went wrong lies on top, where the eye is. */
 const KINDS = ['serve', 'answer', 'forward', 'redirect', 'refuse'];
 const RUNG_ORDER = ['replica', 'replica_after_wait', 'primary', 'mirror'];
@@ -145,17 +148,24 @@ function refusals({ refusals: counts }) {
  * @param {{ seconds: number, most: number, width: number, pointed: number | undefined }} scale
  */
 function chart(state, region, did, { seconds, most, width, pointed }) {
-  const step = width / seconds;
+  const inner = width - GUTTER;
+  const step = inner / seconds;
   const x = (/** @type {number} */ atMs) => width - ((state.atMs - atMs) / 1_000) * step;
-  const y = (/** @type {number} */ count) => HEIGHT - (count / most) * (HEIGHT - 14);
-  const parts = [];
-  for (const count of [most / 2, most])
+  const y = (/** @type {number} */ count) => HEIGHT - (count / most) * (HEIGHT - 18);
+  const faults = faultsIn(state, region, x, width);
+  /** @type {import('./draw.js').Child[]} */
+  const parts = [faults.map(shade)];
+  for (const count of [0, most / 2, most])
     parts.push(
-      h('path', { class: 'grid', d: `M0 ${y(count)}H${width}` }),
-      h('text', { class: 'halo tick', x: 2, y: y(count) - 3 }, many(count)),
+      h('path', { class: count === 0 ? 'ground' : 'grid', d: `M${GUTTER} ${y(count)}H${width}` }),
+      h(
+        'text',
+        { class: 'tick', x: GUTTER - 6, y: y(count) + 3.5, 'text-anchor': 'end' },
+        many(count),
+      ),
     );
   if (did !== undefined) parts.push(bars(did, seconds, step, y));
-  parts.push(bands(state, region, x, width));
+  parts.push(faults.map(roof), flags(state, region, x, width));
   if (pointed !== undefined) {
     const at = width - (pointed - 0.5) * step;
     parts.push(h('path', { class: 'pointed', d: `M${at} 0V${HEIGHT}` }));
@@ -186,6 +196,7 @@ function chart(state, region, did, { seconds, most, width, pointed }) {
       },
       parts,
     ),
+    region === state.regions.at(-1) && axis(state, seconds),
   );
 }
 
@@ -209,68 +220,100 @@ function bars(did, seconds, step, y) {
       const from = below[second];
       below[second] = from + count;
       const top = y(from + count);
-      d += `M${(second * step).toFixed(1)} ${y(from).toFixed(1)}V${top.toFixed(1)}h${(step - gap).toFixed(1)}V${y(from).toFixed(1)}z`;
+      d += `M${(GUTTER + second * step).toFixed(1)} ${y(from).toFixed(1)}V${top.toFixed(1)}h${(step - gap).toFixed(1)}V${y(from).toFixed(1)}z`;
     }
     return h('path', { class: `bar k-${kind}`, 'data-key': kind, d });
   });
 }
 
+/** @typedef {{ key: string, what: string, from: number, to: number, lasts: boolean, mine: boolean }} Fault */
+
 /**
- * What was done to the system, and what it did about it.
+ * What was done to the system in these two minutes, in pixels.
+ * @param {ConsoleState} state
+ * @param {RegionView} region
+ * @param {(atMs: number) => number} x
+ * @param {number} width
+ * @returns {Fault[]}
+ */
+function faultsIn({ experiments }, { id: here, nodes }, x, width) {
+  const mine = new Set([here, ...nodes.map(({ name }) => name)]);
+  return experiments
+    .flatMap(({ id, faults }) =>
+      faults.map(({ what, where, fromMs, toMs }, index) => ({
+        key: `${id} ${index}`,
+        what: where.length === 0 ? what : `${what}, ${where.join(', ')}`,
+        from: Math.max(GUTTER, x(fromMs)),
+        to: Math.min(width, toMs === null ? width : x(toMs)),
+        lasts: toMs === null,
+        // A link is told as its two ends.
+        mine:
+          where.length === 0 ||
+          where.some((one) => one.split(/[^\w-]+/).some((end) => mine.has(end))),
+      })),
+    )
+    .filter(({ from, to }) => to - from > 0.5);
+}
+
+/** @param {Fault} fault */
+function shade({ key, from, to, mine }) {
+  return h('rect', {
+    class: mine ? 'fault' : 'fault elsewhere',
+    'data-key': `shade ${key}`,
+    x: from,
+    y: 0,
+    width: to - from,
+    height: HEIGHT,
+  });
+}
+
+/** @param {Fault} fault */
+function roof({ key, what, from, to, lasts, mine }) {
+  const fits = mine && to - from > what.length * 6;
+  return h(
+    'g',
+    { class: mine ? 'fault-lines' : 'fault-lines elsewhere', 'data-key': `roof ${key}` },
+    h('title', {}, what),
+    h('path', {
+      class: 'fault-edge',
+      d: `M${from} 0V${HEIGHT}${lasts ? '' : `M${to} 0V${HEIGHT}`}`,
+    }),
+    h('path', { class: 'fault-roof', d: `M${from} 1.5H${to}` }),
+    fits && h('text', { class: 'halo', x: from + 5, y: 14 }, what),
+  );
+}
+
+/**
  * @param {ConsoleState} state
  * @param {RegionView} region
  * @param {(atMs: number) => number} x
  * @param {number} width
  */
-function bands(state, region, x, width) {
-  const parts = [];
-  for (const { id, faults } of state.experiments) {
-    for (const [index, { what, fromMs, toMs }] of faults.entries()) {
-      const from = Math.max(0, x(fromMs));
-      const to = Math.min(width, toMs === null ? width : x(toMs));
-      if (to <= 0 || from >= width || to - from < 0.5) continue;
-      parts.push(
-        h(
-          'g',
-          { class: 'fault', 'data-key': `${id} ${index}` },
-          h('title', {}, what),
-          h('rect', { x: from, y: 0, width: to - from, height: HEIGHT }),
-          h('path', {
-            class: 'fault-edge',
-            d: `M${from} 0V${HEIGHT}${toMs === null ? '' : `M${to} 0V${HEIGHT}`}`,
-          }),
-          h('path', { class: 'fault-roof', d: `M${from} 1.5H${to}` }),
-        ),
-      );
-    }
-  }
-  for (const { region: of, at, primary, version } of state.failovers) {
+function flags(state, { id }, x, width) {
+  return takeovers(state).map(({ region: of, at, primary, version }) => {
     const where = x(Date.parse(at));
-    if (of !== region.id || version < 2 || !(where > 0 && where < width)) continue;
-    const left = where > width - 90;
-    parts.push(
+    if (of !== id || !(where > GUTTER && where < width)) return null;
+    const left = where > width - 120;
+    return h(
+      'g',
+      { class: 'takeover', 'data-key': `failover ${version}` },
+      h('path', { d: `M${where} 0V${HEIGHT}` }),
+      h('path', {
+        class: 'flag',
+        d: `M${where} 0h${left ? -7 : 7}l${left ? 3 : -3} 4.5l${left ? -3 : 3} 4.5h${left ? 7 : -7}z`,
+      }),
       h(
-        'g',
-        { class: 'takeover', 'data-key': `failover ${version}` },
-        h('path', { d: `M${where} 0V${HEIGHT}` }),
-        h('path', {
-          class: 'flag',
-          d: `M${where} 0h${left ? -7 : 7}l${left ? 3 : -3} 4.5l${left ? -3 : 3} 4.5h${left ? 7 : -7}z`,
-        }),
-        h(
-          'text',
-          {
-            class: 'halo',
-            x: where + (left ? -11 : 11),
-            y: 10,
-            'text-anchor': left ? 'end' : 'start',
-          },
-          `${primary} takes over`,
-        ),
+        'text',
+        {
+          class: 'halo',
+          x: where + (left ? -11 : 11),
+          y: 10,
+          'text-anchor': left ? 'end' : 'start',
+        },
+        `${primary.slice(0, 24)} takes over`,
       ),
     );
-  }
-  return parts;
+  });
 }
 
 /**
@@ -311,7 +354,6 @@ function latency({ latency: seen }, width) {
       PERCENTILES.map(([name, field]) =>
         h('span', { 'data-key': name }, h('span', { class: 'dim' }, `${name} `), ms(seen[field])),
       ),
-      h('span', { class: 'dim' }, `of ${many(seen.requests)}`),
     ),
   );
 }
@@ -368,6 +410,20 @@ function percent(part) {
   if (part < 0.01) return 'under 1\u202f%';
   if (part > 0.99 && part < 1) return 'over 99\u202f%';
   return `${Math.round(part * 100)}\u202f%`;
+}
+
+/**
+ * @param {ConsoleState} state
+ * @param {number} seconds
+ */
+function axis(state, seconds) {
+  return h(
+    'p',
+    { class: 'axis dim', 'aria-hidden': 'true' },
+    h('span', {}, clock(state.atMs - seconds * 1_000)),
+    h('span', {}, clock(state.atMs - seconds * 500)),
+    h('span', {}, 'now'),
+  );
 }
 
 /** @param {ConsoleState} state */

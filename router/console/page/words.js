@@ -10,7 +10,7 @@
 
 /** @param {number} value */
 function short(value) {
-  const digits = value >= 100 ? 0 : value >= 10 ? 1 : 2;
+  const digits = value >= 10 ? 0 : value >= 1 ? 1 : 2;
   return String(Number(value.toFixed(digits)));
 }
 
@@ -182,6 +182,19 @@ const REFUSALS = {
   internal: 'The app failed',
 };
 
+/** What the system could not do; all else a client asked for in vain, and nothing is wrong here. */
+const OF_THE_SYSTEM = new Set([
+  ...['session-floor-unmet', 'session-guarantee-lost', 'staleness-unmet', 'primary-unconfirmed'],
+  ...['strong-unprovable', 'residency-unavailable', 'home-unknown', 'claim-undecided'],
+  ...['region-unavailable', 'write-outcome-unknown', 'write-not-applied', 'deadline-exceeded'],
+  ...['overloaded', 'hop-refused', 'policy-version-differs', 'internal'],
+]);
+
+/** @param {string} because */
+export function isOfTheSystem(because) {
+  return OF_THE_SYSTEM.has(because);
+}
+
 /** @param {string} because */
 export function refusal(because) {
   return REFUSALS[because] ?? because;
@@ -258,9 +271,9 @@ export function explained(told, region) {
 
 /** @param {NodeView} node */
 export function lag({ role, lagBytes, ageMs }) {
-  if (role === 'primary') return 'leads';
+  if (role !== 'replica') return '–';
   const parts = [];
-  if (ageMs !== null) parts.push(`${ms(ageMs)} old`);
-  if (lagBytes !== null) parts.push(`${bytes(lagBytes)} behind`);
-  return parts.length === 0 ? 'lag unknown' : parts.join(', ');
+  if (ageMs !== null) parts.push(ms(ageMs));
+  if (lagBytes !== null) parts.push(bytes(lagBytes));
+  return parts.length === 0 ? 'not known' : parts.join(', ');
 }
