@@ -10,8 +10,8 @@ import { extname, join, resolve } from 'node:path';
 
 const ROOT = resolve(import.meta.dirname, '..');
 const DIST = join(ROOT, 'dist');
-const READ_BY_CODE = ['regions', 'policies', 'examples/storefront'];
-const KINDS = new Set(['.sql', '.yaml', '.json']);
+const READ_BY_CODE = ['regions', 'policies', 'examples/storefront', 'router/console/page'];
+const KINDS = new Set(['.sql', '.yaml', '.json', '.html', '.css', '.js', '.svg']);
 
 rmSync(DIST, { recursive: true, force: true });
 execFileSync('tsc', ['-p', 'tsconfig.build.json'], { cwd: ROOT, stdio: 'inherit' });

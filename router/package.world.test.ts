@@ -80,6 +80,16 @@ async function send(url: string, body: object, session?: string): Promise<Respon
   });
 }
 
+test('the console came with it', async () => {
+  const [us] = edges() as [string];
+  const door = await fetch(`${us}/console`);
+  expect([door.status, await door.text()]).toEqual([
+    401,
+    expect.stringContaining('Operator token'),
+  ]);
+  expect((await fetch(`${us}/console/page/page.css`)).status).toBe(200);
+});
+
 test('the app that `domicile init` writes places people and shows them what they wrote', async () => {
   const [us, eu, asia] = edges() as [string, string, string];
   const ada = await send(`${asia}/users`, { id: 'ada', country: 'DE' });
