@@ -180,6 +180,12 @@ const REFUSALS = {
   'not-permitted': 'The handler reached for rows that it may not touch',
   'undeclared-in-policy': 'The policy does not declare this',
   internal: 'The app failed',
+  'console-unauthenticated': 'Nothing here is for everybody',
+  'console-attempts-limited': 'Too many wrong tokens came from this address',
+  'console-cross-origin': 'The request does not come from the page of this console',
+  'console-forbidden': 'Only operators may do this',
+  'console-nothing-here': 'The console has nothing here',
+  'console-streams-full': 'Too many watch this console',
 };
 
 /** What the system could not do; all else a client asked for in vain, and nothing is wrong here. */
