@@ -15,7 +15,6 @@ export const MANY_HANDS_ONE_SESSION: Scenario = {
     shares: 1,
     keyed: 0,
   },
-  restMsMax: 30,
   seconds: 24,
   schedule: (draw) => {
     const atMs = WARM_MS + draw(0, 500);

@@ -16,7 +16,6 @@ export const READERS_MEET_OLD_REPLICAS: Scenario = {
     shares: 0,
     keyed: 0,
   },
-  restMsMax: 30,
   seconds: 24,
   schedule: (draw) => {
     const atMs = WARM_MS + draw(0, 500);

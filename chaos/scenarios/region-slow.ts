@@ -8,7 +8,6 @@ export const REGION_SLOW: Scenario = {
   claim:
     'While all that goes to or from asia takes over half a second each way, us and eu do not notice.',
   mix: 'everything',
-  restMsMax: 40,
   seconds: 32,
   // Who is not to notice is compared with before: that takes some time, before as well.
   schedule: (draw) => [

@@ -14,7 +14,6 @@ export const REPLY_CUT_WITHOUT_KEY: Scenario = {
     shares: 0.25,
     keyed: 0,
   },
-  restMsMax: 40,
   seconds: 32,
   // A log-in takes some six hundred bytes; each length then ends in the middle of something else.
   schedule: (draw) =>
