@@ -120,7 +120,7 @@ ${faults.slice(0, FAULTS_MAX).map(
     'faults',
     'Faults',
     html`<p>${faults.length > 1 && idle > 0 ? `${count(idle)} of ${count(faults.length)} left no evidence that they bit. ` : undefined}${worst === undefined ? undefined : `The longest pause of writes: ${pauseSentence(worst)}.`}
-<span class="dim">A pause of writes is the time from the last acknowledged write of a home to the next one: the longest that began before the fault was over, for each home that it concerns.</span></p>
+<span class="dim">A pause of writes is the time from the last acknowledged write of a home to the next one, as far as somebody was waiting: the longest that began before the fault was over, for each home that it concerns.</span></p>
 ${folded(table, faults.length, 'faults')}
 ${left > 0 ? html`<p class="dim">${count(left)} more in the record.</p>` : undefined}`,
   );

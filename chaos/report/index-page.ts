@@ -72,7 +72,7 @@ ${
     : html`<section><h2>Scenarios</h2>
 <table class="cards runs"><thead><tr><th scope="col">Scenario and claim</th><th scope="col">Verdict</th><th scope="col">Evidence that the faults bit</th><th scope="col" class="figure">Writes paused</th><th scope="col" class="figure">ok</th><th scope="col" class="figure">fail</th><th scope="col" class="figure">unknown</th><th scope="col" class="figure">Took</th></tr></thead><tbody>
 ${runs.map(row)}</tbody></table>
-<p class="dim">Writes are paused from the last acknowledged write of a home to the next one; the longest such time that a fault brought counts. A void run proves nothing: no fault did what it should have done.</p></section>`
+<p class="dim">Writes are paused from the last acknowledged write of a home to the next one, as far as somebody was waiting; the longest such time that a fault brought counts. A void run proves nothing: no fault did what it should have done.</p></section>`
 }`;
   return page(`Chaos: ${words === '' ? 'no run yet' : words}`, content);
 }

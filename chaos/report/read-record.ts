@@ -151,7 +151,7 @@ const record = z.object({
   history: z.object({
     operations: z.array(operation),
     settled: z.array(settled),
-    acceptedLosses: z.array(z.object({ home: text, atMs: ms, by: text })),
+    acceptedLosses: z.array(z.object({ home: text, atMs: ms, by: text, doneAtMs: ms.optional() })),
   }),
   bit: z.object({ bit: z.boolean(), evidence: texts }),
   judgements: z.array(

@@ -24,7 +24,7 @@ describe('a pause of writes', () => {
 
   test('lasts from the last acknowledgement before to the first one after', () => {
     const writes = [write(800, 900), write(950, 3_900), write(1_200, 3_500), write(3_600, 3_700)];
-    expect(writePauses([kill], writes)).toEqual([[over('eu', 900, 3_500)]]);
+    expect(writePauses([kill], writes)).toEqual([[over('eu', 950, 3_500)]]);
   });
 
   test('counts also when a killed server has answered for a moment longer', () => {
@@ -33,7 +33,7 @@ describe('a pause of writes', () => {
   });
 
   test('is of the fault when it began before the fault was over, to the millisecond', () => {
-    const ends = (...times: number[]) => times.map((at) => write(at - 10, at));
+    const ends = (...times: number[]) => times.map((at) => write(0, at));
     const [lasting, later] = [ends(900, 1_100, 3_999, 9_000), ends(900, 1_100, 4_000, 9_000)];
     expect(writePauses([cut], lasting)).toEqual([[over('eu', 3_999, 9_000)]]);
     expect(writePauses([cut], later)).toEqual([[over('eu', 1_100, 4_000)]]);
@@ -56,24 +56,34 @@ describe('a pause of writes', () => {
       }),
     ];
     expect(writePauses([kill], [write(0, 500), ...others])).toEqual([
-      [{ kind: 'never', home: 'eu', fromMs: 500, tried: 2 }],
+      [{ kind: 'never', home: 'eu', fromMs: 1_100, tried: 2 }],
     ]);
     const ended = [...others, write(0, 500), write(1_000, 2_000)];
-    expect(writePauses([kill], ended)).toEqual([[over('eu', 500, 2_000)]]);
+    expect(writePauses([kill], ended)).toEqual([[over('eu', 1_000, 2_000)]]);
   });
 
   test('that began after an acknowledgement, and never ended, is one', () => {
     const outcome = { kind: 'fail', because: 'x' } as const;
     const writes = [write(900, 950), write(1_000, 1_100), write(5_000, 9_000, { outcome })];
     expect(writePauses([kill], writes)).toEqual([
-      [{ kind: 'never', home: 'eu', fromMs: 1_100, tried: 1 }],
+      [{ kind: 'never', home: 'eu', fromMs: 5_000, tried: 1 }],
     ]);
   });
 
   test('is none where the last write of the run was refused in passing', () => {
     const outcome = { kind: 'fail', because: 'x' } as const;
     const writes = [write(900, 950), write(1_000, 2_000), write(2_000, 2_100, { outcome })];
-    expect(writePauses([kill], writes)).toEqual([[over('eu', 950, 2_000)]]);
+    expect(writePauses([kill], writes)).toEqual([[over('eu', 1_000, 2_000)]]);
+  });
+
+  test('is none where nobody waited: time without a write is not counted', () => {
+    const swap = { kind: 'register-swap', register: 'x', expected: 2, value: 3 } as const;
+    const outcome = { kind: 'ok', shown: { kind: 'unchanged', because: 'not-equal', found: 1 } };
+    const idle = write(2_000, 2_100, { action: swap, outcome: outcome as Outcome });
+    const writes = [write(900, 950), write(3_000, 3_100), idle];
+    expect(writePauses([cut], writes)).toEqual([[over('eu', 3_000, 3_100)]]);
+    const failed = write(1_500, 1_600, { outcome: { kind: 'fail', because: 'x' } });
+    expect(writePauses([cut], [...writes, failed])).toEqual([[over('eu', 1_500, 3_100)]]);
   });
 
   test('is not known where nobody wrote after the fault', () => {
@@ -90,19 +100,21 @@ describe('a pause of writes', () => {
     }));
     const expected = faults.map(({ fromMs, regions }) =>
       regions.map((home) => {
-        const ends = history.operations
-          .filter(
-            (one) =>
-              one.home === home &&
-              writesSomething(one.action) &&
-              one.outcome.kind === 'ok' &&
-              one.outcome.shown.kind !== 'unchanged',
-          )
+        const tries = history.operations.filter(
+          (one) =>
+            one.home === home &&
+            writesSomething(one.action) &&
+            (one.outcome.kind !== 'ok' || one.outcome.shown.kind !== 'unchanged'),
+        );
+        const ends = tries
+          .filter(({ outcome }) => outcome.kind === 'ok')
           .map(({ endedAtMs }) => endedAtMs)
           .sort((a, b) => a - b);
         const pauses = ends.flatMap((end, at) => {
           const since = at === 0 ? fromMs : (ends[at - 1] ?? 0);
-          return end > fromMs && since < fromMs + 5_000 ? [end - since] : [];
+          const later = tries.filter(({ endedAtMs }) => endedAtMs > since);
+          const waits = Math.max(since, Math.min(...later.map(({ invokedAtMs }) => invokedAtMs)));
+          return end > fromMs && since < fromMs + 5_000 ? [end - waits] : [];
         });
         return pauses.length === 0 ? 'none' : Math.max(...pauses);
       }),

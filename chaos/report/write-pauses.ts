@@ -3,7 +3,8 @@
  *
  * From the last acknowledgement before to the first one after, whenever that began to be so while the
  * fault lasted: a killed server still answers what it has read, and a standby that is cut off is waited
- * for first. Of several such pauses the longest counts.
+ * for first. Of several such pauses the longest counts. Time in which nobody had a write under way is no
+ * part of it: where people write seldom, the next acknowledgement is late without anybody waiting.
  */
 import type { Operation } from '../history.ts';
 import type { FaultSpan } from '../run-record.ts';
@@ -12,7 +13,7 @@ export type WritePause =
   | {
       kind: 'over';
       home: string;
-      /** The last acknowledgement before it; without any, the fault. */
+      /** The last acknowledgement before it, or when somebody wrote again. */
       fromMs: number;
       untilMs: number;
       /** The write that was acknowledged at its end. */
@@ -82,21 +83,35 @@ type InOrder = {
   acknowledged: readonly Operation[];
   /** The others, by when they ended. */
   others: readonly Operation[];
+  /** The earliest beginning of all that ended later than this, if anything did. */
+  waitedSince: (ms: number) => number | undefined;
 };
-const NOTHING: InOrder = { acknowledged: [], others: [] };
+const NOTHING: InOrder = { acknowledged: [], others: [], waitedSince: () => undefined };
 
 function inOrder(writes: readonly Operation[]): InOrder {
   const sorted = writes.toSorted((a, b) => a.endedAtMs - b.endedAtMs);
   // A swap or an order that changed nothing was answered, and it wrote nothing.
   const wrote = ({ outcome }: Operation) =>
     outcome.kind === 'ok' && outcome.shown.kind !== 'unchanged';
+  const tries = sorted.filter((one) => one.outcome.kind !== 'ok' || wrote(one));
+  const earliest = new Array<number>(tries.length);
+  let least = Number.POSITIVE_INFINITY;
+  for (let at = tries.length - 1; at >= 0; at -= 1) {
+    least = Math.min(least, tries[at]?.invokedAtMs ?? least);
+    earliest[at] = least;
+  }
   return {
     acknowledged: sorted.filter(wrote),
     others: sorted.filter(({ outcome }) => outcome.kind !== 'ok'),
+    waitedSince: (ms) => earliest[firstAfter(tries, ms)],
   };
 }
 
-function pauseOf(home: string, fault: FaultSpan, { acknowledged, others }: InOrder): WritePause {
+function pauseOf(
+  home: string,
+  fault: FaultSpan,
+  { acknowledged, others, waitedSince }: InOrder,
+): WritePause {
   const { fromMs, untilMs = fromMs + FELT_MS } = fault;
   const first = firstAfter(acknowledged, fromMs);
   let since = acknowledged[first - 1]?.endedAtMs ?? fromMs;
@@ -104,16 +119,19 @@ function pauseOf(home: string, fault: FaultSpan, { acknowledged, others }: InOrd
   for (const next of acknowledged.slice(first)) {
     // It began when the fault was over.
     if (since >= untilMs) break;
-    if (most === undefined || next.endedAtMs - since > lengthOf(most)) {
-      most = { kind: 'over', home, fromMs: since, untilMs: next.endedAtMs, operation: next.id };
+    const waitsFromMs = Math.max(since, waitedSince(since) ?? since);
+    if (most === undefined || next.endedAtMs - waitsFromMs > lengthOf(most)) {
+      const { id: operation, endedAtMs } = next;
+      most = { kind: 'over', home, fromMs: waitsFromMs, untilMs: endedAtMs, operation };
     }
     since = next.endedAtMs;
   }
   // Nothing was acknowledged any more. Was that because nobody tried?
   const tried = others.filter(({ endedAtMs }) => endedAtMs > Math.max(since, fromMs));
-  const openMs = (tried.at(-1)?.endedAtMs ?? since) - since;
+  const openFromMs = Math.max(since, waitedSince(since) ?? since);
+  const openMs = (tried.at(-1)?.endedAtMs ?? openFromMs) - openFromMs;
   const isLonger = since < untilMs && openMs > (most === undefined ? 0 : lengthOf(most));
-  if (isLonger) return { kind: 'never', home, fromMs: since, tried: tried.length };
+  if (isLonger) return { kind: 'never', home, fromMs: openFromMs, tried: tried.length };
   return most ?? { kind: 'not-tried', home };
 }
 
