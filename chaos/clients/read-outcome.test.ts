@@ -4,14 +4,15 @@ import type { Exchange } from './ask-edge.ts';
 import { MAY_BE_DONE, NOTHING_DONE, readOutcome } from './read-outcome.ts';
 
 const PAGE = readFileSync(new URL('../../docs/problems.md', import.meta.url), 'utf8');
-/** Each kind of problem with the retry that its page names. */
+/** Each kind that an app's client may hear, with the retry that its page names. */
 const documented = new Map(
   PAGE.split(/\n## /)
     .slice(1)
-    .map((section) => [
+    .map((section): [string, string] => [
       section.split('\n', 1)[0] ?? '',
       /Retry: `([a-z-]+)`/.exec(section)?.[1] ?? '',
-    ]),
+    ])
+    .filter(([kind]) => !kind.startsWith('console-')),
 );
 
 function problem(kind: string, retry: string, status = 503): Exchange {
