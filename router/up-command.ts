@@ -81,7 +81,11 @@ export async function up(options: UpOptions): Promise<UpOutcome> {
     environment: options.environment,
     report,
     onExit: (name, exit) => {
-      if (ready && !ending.aborted) report(ended(name, exit, options.root));
+      if (!ready || ending.aborted) return;
+      const isKept = [...catalogue.regions.values()].some(({ keeper, nodes }) => {
+        return keeper !== undefined && nodes.some((node) => node.name === name);
+      });
+      report(ended(name, exit, options.root, isKept));
     },
     signal: ending,
   });
@@ -117,9 +121,10 @@ function moved(catalogue: Catalogue, base: string | undefined): Catalogue | unde
   return port > 0 && port < 65_500 ? fromBasePort(catalogue, port) : undefined;
 }
 
-function ended(name: string, { code, signal }: ChildExit, root: string): string {
+function ended(name: string, { code, signal }: ChildExit, root: string, isKept: boolean): string {
   const how = signal === null ? `with status ${code}` : `by ${signal}`;
-  return `${name} ended ${how}; its log is below ${root}. Start again to recover it.`;
+  const next = isKept ? 'Its keeper brings it back.' : 'Start again to recover it.';
+  return `${name} ended ${how}; its log is below ${root}. ${next}`;
 }
 
 /** The sample data goes through the edges like everybody's; the app folder's `seed.ts` knows it. */
