@@ -125,7 +125,7 @@ export const SEEN_FROM_OUTSIDE: readonly Mutant[] = [
     find: "        if (outcome.failure.kind !== 'ended-by-handler') this.#stall(node).timedOut(now());\n        throw new Refusal({ kind: 'write-outcome-unknown' });",
     replace:
       "        if (outcome.failure.kind !== 'ended-by-handler') this.#stall(node).timedOut(now());\n        throw new Refusal({ kind: 'write-not-applied', why: 'The primary went away' });",
-    killer: seen('cut-inside-commit-reply', 'acknowledged'),
+    killer: seen('reply-cut-without-key', 'acknowledged'),
   },
   {
     name: 'clients: an unknown commit is done again',
