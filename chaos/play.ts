@@ -6,7 +6,7 @@
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Announcer } from './announcer.ts';
-import type { Breaking } from './faults/breaking.ts';
+import { type Breaking, whyOf } from './faults/breaking.ts';
 import { faultText, regionsOf, type Schedule, type Timed } from './faults/fault.ts';
 import type { FaultSpan, Incident } from './run-record.ts';
 
@@ -88,8 +88,4 @@ export async function play(
   }
   played.spans.sort((a, b) => a.fromMs - b.fromMs);
   return played;
-}
-
-function whyOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -549,7 +549,8 @@ function signal(pid: number, name: NodeJS.Signals): boolean {
   }
 }
 
-function whyOf(error: unknown): string {
+/** What stood in the way, in words. */
+export function whyOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
