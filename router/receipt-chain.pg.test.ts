@@ -573,8 +573,11 @@ describe('leaving and sealing', () => {
     const writers = poolOf({ ...eu, user: 'domicile_writer' }, 6);
     let writing = true;
     let left = 0;
+    let sealed = 0;
+    let killed = 0;
     const write = async (lane: number) => {
-      for (let i = 0; i < 120; i++) {
+      // On and on until there was enough of both, however fast this machine kills or seals.
+      for (let i = 0; i < 120 || killed <= 5 || sealed <= 5; i++) {
         const rolledBack = i % 7 === 0;
         await settle(writers, `${lane} ${i}`, (sql) =>
           rolledBack ? Promise.reject(new Error('no')) : sql`select pg_sleep(0.001)`,
@@ -583,13 +586,18 @@ describe('leaving and sealing', () => {
       }
     };
     const sealers = poolOf({ ...eu, user: 'domicile_router' }, 3);
-    let killed = 0;
     const seal = async () => {
       while (writing) {
-        // Asked for fewer than wait, it is not held to one seal a second.
-        await sealers
-          .run((sql) => sql`select domicile.seal_receipts(3)`, limits)
-          .catch(() => killed++);
+        try {
+          // Asked for fewer than wait, it is not held to one seal a second.
+          const [row] = await sealers.run(
+            (sql) => sql<{ taken: number }[]>`select domicile.seal_receipts(3) as taken`,
+            limits,
+          );
+          if ((row?.taken ?? 0) > 0) sealed++;
+        } catch {
+          killed++;
+        }
       }
     };
     const kill = async () => {
@@ -601,19 +609,19 @@ describe('leaving and sealing', () => {
             where usename = 'domicile_router' and datname = current_database()
               and state = 'active' order by random() limit 1`,
         );
-        await pause(3);
+        // Ever more rarely, so that some seals come through on any machine.
+        await pause(3 + killed / 4);
       }
     };
     const others = Promise.all([seal(), seal(), seal(), kill()]);
     await Promise.all([0, 1, 2, 3, 4, 5].map(write));
     writing = false;
     await others;
-    expect(killed).toBeGreaterThan(5);
     await sealAll(atEu);
     const report = await check();
     expect(report.findings).toEqual([]);
     expect(report.receipts).toBe(left);
-    expect(report.seals).toBeGreaterThan(5);
+    expect(report.seals).toBeGreaterThanOrEqual(sealed);
   });
 
   test('a sealer at work keeps nobody from leaving receipts, and other sealers do not wait', async () => {
