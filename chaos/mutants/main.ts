@@ -33,6 +33,8 @@ const GROUPS: Readonly<Record<string, readonly Mutant[]>> = {
 };
 const WITHOUT_ASKING = [...SESSION_CORE, ...PRIMARY_REPLACED];
 const WORKERS = 2;
+/** The status of what a signal has ended. */
+const EARLY = 130;
 const TREE = resolve(import.meta.dirname, '../..');
 
 const { values, positionals } = parseArgs({
@@ -53,6 +55,16 @@ if (unknown.length > 0 || (atOnce !== undefined && !/^[1-9]$/.test(String(atOnce
   const usage = '[name or group ...] [--json] [--mistakes-only] [--at-once <number>]';
   console.error(`usage: npm run mutants -- ${usage}; ${why}`);
   process.exit(2);
+}
+
+/** With the first signal everything that was started is ended; a second one leaves it as it is. */
+const early = new AbortController();
+for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.on(name, () => {
+    if (early.signal.aborted) process.exit(130);
+    console.error('mutants: ending what was started');
+    early.abort();
+  });
 }
 
 function chosen(): readonly Mutant[] {
@@ -101,6 +113,7 @@ async function inCopies<T>(
   await Promise.all(
     copies.map(async (copy) => {
       for (let item = queue.shift(); item !== undefined; item = queue.shift()) {
+        if (copy.signal.aborted) return;
         await task(item, copy);
       }
     }),
@@ -139,7 +152,7 @@ async function main(): Promise<number> {
   const workers = atOnce === undefined ? (isSlow ? 1 : WORKERS) : Number(atOnce);
   const copies = Array.from({ length: workers }, (): Copy => {
     const root = copyOfTree();
-    return { root, world: new RunningWorld(root) };
+    return { root, world: new RunningWorld(root), signal: early.signal };
   });
   const verdicts = new Map<Mutant, Verdict>();
   try {
@@ -150,9 +163,11 @@ async function main(): Promise<number> {
     const untouched = values['mistakes-only'] ? [] : [...killers];
     await inCopies(untouched, copies, async ([name, killer], copy) => {
       const verdict = await run(killer, copy);
+      if (copy.signal.aborted) return;
       if (killer.kind === 'scenario') say(`${name}: ${inWords(verdict, 'holds')}`);
       if (verdict.kind !== 'survived') failing.push(`${name}: ${JSON.stringify(verdict)}`);
     });
+    if (early.signal.aborted) return EARLY;
     if (failing.length > 0) {
       console.error(`mutants: without any mistake these fail already:\n${failing.join('\n')}`);
       return 1;
@@ -163,6 +178,7 @@ async function main(): Promise<number> {
     const longestFirst = mutants.toSorted((a, b) => length(b) - length(a));
     await inCopies(longestFirst, copies, async (mutant, copy) => {
       const verdict = await tryMutant(mutant, copy);
+      if (copy.signal.aborted) return;
       verdicts.set(mutant, verdict);
       say(line(mutant, verdict));
     });
@@ -174,12 +190,17 @@ async function main(): Promise<number> {
   for (const [{ name, mistake, killer }] of survivors) {
     console.error(`not killed: ${name}: ${mistake} (${killerName(killer)})`);
   }
-  const rows = mutants.map((mutant) => rowOf(mutant, verdicts.get(mutant)));
-  for (const row of mutantTable(rows)) say(row);
+  const tried = early.signal.aborted ? mutants.filter((one) => verdicts.has(one)) : mutants;
+  if (tried.length < mutants.length) {
+    console.error(`mutants: ended early, ${mutants.length - tried.length} were not tried`);
+  }
+  const rows = tried.map((mutant) => rowOf(mutant, verdicts.get(mutant)));
+  if (rows.length > 0) for (const row of mutantTable(rows)) say(row);
   const killed = rows.filter(({ caught }) => caught).length;
   say(`${killed} of ${rows.length} caught`);
   if (values.json) for (const row of rows) console.log(JSON.stringify(row));
   console.log(JSON.stringify({ killed, total: mutants.length }));
+  if (early.signal.aborted) return EARLY;
   return killed === mutants.length ? 0 : 1;
 }
 

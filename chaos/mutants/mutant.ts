@@ -54,8 +54,8 @@ export function mistaken(text: string, { name, file, find, replace }: Mutant): s
   return parts.join(replace);
 }
 
-/** A copy of the tree, and what stands while mistakes are made in it. */
-export type Copy = { root: string; world: RunningWorld };
+/** A copy of the tree, what stands while mistakes are made in it, and what ends all of it early. */
+export type Copy = { root: string; world: RunningWorld; signal: AbortSignal };
 
 /** Makes the mistake in the copy, runs what should notice it, and takes it back. */
 export async function tryMutant(mutant: Mutant, copy: Copy): Promise<Verdict> {
@@ -78,14 +78,20 @@ export function killerName(killer: Killer): string {
   return killer.test === undefined ? killer.file : `${killer.file}, "${killer.test}"`;
 }
 
-export async function run(killer: Killer, { root, world }: Copy): Promise<Verdict> {
+export async function run(killer: Killer, copy: Copy): Promise<Verdict> {
+  const verdict = await judged(killer, copy);
+  // What was stopped half way was noticed by nobody.
+  return copy.signal.aborted ? { kind: 'void', why: 'ended early' } : verdict;
+}
+
+async function judged(killer: Killer, { root, world, signal }: Copy): Promise<Verdict> {
   const startedAtMs = performance.now();
   const took = () => performance.now() - startedAtMs;
   switch (killer.kind) {
     case 'simulation': {
       const { steps, seed } = killer;
       const main = ['policies/simulation/main.ts', '--json', `--steps=${steps}`, `--seed=${seed}`];
-      const ended = await ending(process.execPath, main, root);
+      const ended = await ending(process.execPath, main, { root, signal });
       if (ended.kind === 'late') return { kind: 'killed', by: 'it does not end', ms: took() };
       const lines = ended.output.trim().split('\n').map(readJson);
       const last = lines.at(-1);
@@ -100,7 +106,10 @@ export async function run(killer: Killer, { root, world }: Copy): Promise<Verdic
       const standing = await world.startedAnew();
       if (standing === undefined) return { kind: 'void', why: 'the world does not start' };
       const main = ['chaos/main.ts', scenario, `--seed=${seed}`, '--json', `--root=${standing}`];
-      const ended = await ending(process.execPath, main, root, SCENARIO_MS_MAX);
+      const ended = await ending(process.execPath, main, {
+        ...{ root, signal },
+        msMax: SCENARIO_MS_MAX,
+      });
       if (ended.kind === 'late') return { kind: 'void', why: 'it does not end' };
       const result: Printed | undefined = ended.output
         .split('\n')
@@ -132,7 +141,7 @@ export async function run(killer: Killer, { root, world }: Copy): Promise<Verdic
       rmSync(path, { force: true });
       const vitest = ['node_modules/vitest/vitest.mjs', 'run', '--reporter=json'];
       const args = [...vitest, `--outputFile=${path}`, killer.file, ...filter];
-      const ended = await ending(process.execPath, args, root);
+      const ended = await ending(process.execPath, args, { root, signal });
       if (ended.kind === 'late') return { kind: 'killed', by: 'it does not end', ms: took() };
       const report = existsSync(path) ? readJson(readFileSync(path, 'utf8')) : undefined;
       const { numFailedTests: failed, numPassedTests: passed } = report ?? {};
@@ -189,14 +198,14 @@ function tail(output: string): string {
 
 type Ending = { kind: 'ended'; code: number; output: string } | { kind: 'late' };
 
+/** Runs a program to its end, or to the signal's; it has time to end what it started. */
 function ending(
   command: string,
   args: readonly string[],
-  cwd: string,
-  msMax = RUN_MS_MAX,
+  { root, signal, msMax = RUN_MS_MAX }: Pick<Copy, 'root' | 'signal'> & { msMax?: number },
 ): Promise<Ending> {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] });
     let output = '';
     const take = (chunk: Buffer) => {
       output += chunk.toString();
@@ -204,14 +213,21 @@ function ending(
     child.stdout.on('data', take);
     child.stderr.on('data', take);
     let isLate = false;
-    let timer = setTimeout(() => {
-      isLate = true;
+    const stop = () => {
+      clearTimeout(timer);
       child.kill('SIGTERM');
       timer = setTimeout(() => child.kill('SIGKILL'), END_MS_MAX);
+    };
+    let timer = setTimeout(() => {
+      isLate = true;
+      stop();
     }, msMax);
+    signal.addEventListener('abort', stop);
+    if (signal.aborted) stop();
     child.on('error', reject);
     child.on('close', (code) => {
       clearTimeout(timer);
+      signal.removeEventListener('abort', stop);
       resolve(isLate ? { kind: 'late' } : { kind: 'ended', code: code ?? -1, output });
     });
   });
