@@ -12,6 +12,7 @@ import { commandOf } from '../../regions/local/process-identity.ts';
 import { FaultsError, type NewToxic, type ToxicStream } from '../../regions/toxiproxy.ts';
 import { ChaosError, type ChaosWorld } from '../world.ts';
 import {
+  clockText,
   type Direction,
   type Fault,
   faultText,
@@ -414,7 +415,7 @@ export class Breaking {
       ? names.map((name, i) => `${name} believes it is ${new Date(told[i] ?? 0).toISOString()}`)
       : [];
     return {
-      says: `clock of ${names.join(', ')} ${byMs < 0 ? 'back' : 'forth'} by ${Math.abs(byMs) / 60_000} min`,
+      says: clockText(names.join(', '), byMs),
       evidence: evidence.length > 0 ? evidence.join('; ') : undefined,
       heal: undoing(names, async (name) => {
         await set(name, 0);

@@ -5,6 +5,8 @@
  * as "the primary of eu" are looked up at the moment when the fault begins.
  */
 
+import { duration } from '../report/figures.ts';
+
 export type Role = 'primary' | 'replica' | 'airlock' | 'edge' | 'keeper';
 /** A process by its role in a region, everything of a region, or a process by its name. */
 export type Place = { region: string; role?: Role } | { name: string };
@@ -116,12 +118,16 @@ export function faultText(fault: Fault): string {
     case 'pause-replay':
       return `replay paused on ${placeText(replica(fault.region))}`;
     case 'clock':
-      return `clock of ${placeText(fault.who)} ${fault.byMs < 0 ? 'back' : 'forth'} by ${Math.abs(fault.byMs) / 60_000} min`;
+      return clockText(placeText(fault.who), fault.byMs);
     case 'switchover':
       return `switchover of ${fault.region}`;
     case 'policy':
       return `policy applied: ${fault.change}`;
   }
+}
+
+export function clockText(whose: string, byMs: number): string {
+  return `clock of ${whose} ${byMs < 0 ? 'back' : 'forward'} by ${duration(Math.abs(byMs))}`;
 }
 
 /** Regions that a fault is about, as far as its words say. */

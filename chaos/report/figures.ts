@@ -1,6 +1,6 @@
 /** How is a number written, so that it can be read and compared at a glance? */
 
-/** A length of time: `420 ms`, `2.04 s`, `3 min 20 s`. */
+/** A length of time: `420 ms`, `2.04 s`, `3 min 20 s`, `1 h`. */
 export function duration(ms: number): string {
   if (ms < 0) return `-${duration(-ms)}`;
   if (ms < 9.95) return `${trimmed(ms.toFixed(1))} ms`;
@@ -10,7 +10,8 @@ export function duration(ms: number): string {
   const seconds = Math.round(ms / 1_000);
   const [minutes, rest] = [Math.floor(seconds / 60), seconds % 60];
   if (minutes < 60) return rest === 0 ? `${minutes} min` : `${minutes} min ${rest} s`;
-  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+  const [hours, over] = [Math.floor(minutes / 60), minutes % 60];
+  return over === 0 ? `${hours} h` : `${hours} h ${over} min`;
 }
 
 /** A place on the clock of the run, to the millisecond: `12.304 s`. */

@@ -1,4 +1,4 @@
-/** The wall clock of an edge jumps by an hour, forth and back. */
+/** The wall clock of an edge jumps by an hour, forward and back. */
 import { during } from '../bite.ts';
 import { edge } from '../faults/fault.ts';
 import { type Scenario, WARM_MS } from '../scenario.ts';
