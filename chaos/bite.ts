@@ -71,6 +71,12 @@ export function ranAlone({ looks }: Seen, region: string): string[] {
   return count === 0 ? [] : [`${region} ran alone at ${count} looks`];
 }
 
+/** Sessions were told that something they had seen is lost. */
+export function toldOfLoss({ operations }: Seen, home: string): string[] {
+  const told = operations.filter((one) => one.home === home && one.guaranteeLost === true).length;
+  return told === 0 ? [] : [`${told} operations of ${home} were told that their session has lost`];
+}
+
 /** A replica had so much left to replay. */
 export function lagged({ looks }: Seen, region: string, bytes: number): string[] {
   const most = Math.max(

@@ -8,6 +8,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Announcer } from './announcer.ts';
 import { type Breaking, whyOf } from './faults/breaking.ts';
 import { faultText, regionsOf, type Schedule, type Timed } from './faults/fault.ts';
+import type { AcceptedLoss } from './history.ts';
 import type { FaultSpan, Incident } from './run-record.ts';
 
 export type Played = {
@@ -16,6 +17,7 @@ export type Played = {
   failures: string[];
   /** What lasted longer than it was to, because it could not be undone at its time. */
   incidents: Incident[];
+  acceptedLosses: AcceptedLoss[];
 };
 
 /** @throws ChaosError when something cannot be undone, however often it is tried. */
@@ -32,7 +34,7 @@ export async function play(
   },
 ): Promise<Played> {
   const { breaking, regions, now, report, signal, announcer } = options;
-  const played: Played = { spans: [], failures: [], incidents: [] };
+  const played: Played = { spans: [], failures: [], incidents: [], acceptedLosses: [] };
   const late: { span: FaultSpan; why: string }[] = [];
   const until = (atMs: number) =>
     pause(Math.max(0, atMs - now()), undefined, { signal }).catch(() => {});
@@ -50,6 +52,9 @@ export async function play(
     report(span.says);
     const broken = await breaking.begin(fault);
     span.says = broken.says;
+    if (broken.acceptedLoss !== undefined) {
+      played.acceptedLosses.push({ ...broken.acceptedLoss, atMs: fromMs, doneAtMs: now() });
+    }
     const name = `${played.spans.indexOf(span)}`;
     announcer?.say({ kind: 'fault', fault: name, what: span.says, where: span.regions });
     if (broken.evidence !== undefined) span.evidence = broken.evidence;

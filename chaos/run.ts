@@ -168,7 +168,8 @@ async function underLoad(
   const operations = await clients.stop();
   signal.throwIfAborted();
   const settled = await clients.settle({ withinMs: SETTLE_MS_MAX });
-  return { played, history: { operations, settled, acceptedLosses: [] }, stillSick, healedAtMs };
+  const { acceptedLosses } = played;
+  return { played, history: { operations, settled, acceptedLosses }, stillSick, healedAtMs };
 }
 
 /** The one judgement that is no client's: every region is as it should be again, by itself. */

@@ -15,6 +15,7 @@ import { FLAPPING_LINK } from './scenarios/flapping-link.ts';
 import { HALF_OPEN_LINKS } from './scenarios/half-open-links.ts';
 import { IDLE_LINK_DROPS } from './scenarios/idle-link-drops.ts';
 import { KEEPER_KILLED_IN_PROMOTION } from './scenarios/keeper-killed-in-promotion.ts';
+import { LOSS_ACCEPTED } from './scenarios/loss-accepted.ts';
 import { MANY_HANDS_ONE_SESSION } from './scenarios/many-hands-one-session.ts';
 import { PARTITION_US_EU } from './scenarios/partition-us-eu.ts';
 import { POLICY_UNDER_LOAD } from './scenarios/policy-under-load.ts';
@@ -62,6 +63,7 @@ export const SCENARIOS: readonly Scenario[] = [
   SLOW_PRIMARY,
   EDGE_KILLED,
   KEEPER_KILLED_IN_PROMOTION,
+  LOSS_ACCEPTED,
   DOUBLE_FAILURE,
   REGION_DARK,
   REGION_UNREACHABLE,

@@ -66,6 +66,8 @@ const AFault = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('pause-replay'), region: z.string() }),
   z.strictObject({ kind: z.literal('clock'), who: Place, byMs: z.int() }),
   z.strictObject({ kind: z.literal('switchover'), region: z.string() }),
+  z.strictObject({ kind: z.literal('accept-loss'), region: z.string() }),
+  z.strictObject({ kind: z.literal('refill'), region: z.string() }),
   z.strictObject({ kind: z.literal('policy'), change: z.string() }),
 ]);
 const File = z.strictObject({

@@ -102,7 +102,10 @@ export async function startKeeper(
       store,
       servers,
       edgesHeardMsAgo: (node) => askEdges(region, node),
-      ...(feeds !== undefined && { onPrimary: (node) => feeds.follow(node) }),
+      ...(feeds !== undefined && {
+        onPrimary: (node) => feeds.follow(node),
+        onLoss: (node, when) => feeds.end(node, when),
+      }),
       commits,
       possibleLoss,
       betweenSites,

@@ -70,11 +70,13 @@ export async function regionRelocate(
   if ((acceptLoss === true) !== (why !== undefined)) {
     return failed('--accept-loss and --why belong together: the reason goes into the record.');
   }
-  return order(asked, '/orders/relocate-primary', {
+  const answer = await order(asked, '/orders/relocate-primary', {
     to,
     by,
     ...(why !== undefined && { acceptLoss: why }),
   });
+  const isLoss = answer.exitCode === 0 && why !== undefined;
+  return isLoss ? { ...answer, lines: [...answer.lines, ...AFTER_LOSS] } : answer;
 }
 
 export async function regionPromote(
@@ -86,8 +88,17 @@ export async function regionPromote(
       'This may lose acknowledged writes. Say --accept-loss, and --why for the record. Where nothing is to be lost, use switchover.',
     );
   }
-  return order(asked, '/orders/promote', { node, acceptLoss: true, why, by });
+  const answer = await order(asked, '/orders/promote', { node, acceptLoss: true, why, by });
+  return answer.exitCode === 0 ? { ...answer, lines: [...answer.lines, ...AFTER_LOSS] } : answer;
 }
+
+/** Copies between regions may show what was lost, or lack what was confirmed to others. */
+const AFTER_LOSS = [
+  '',
+  'Mirrors of this region elsewhere, and of others here, may stand still now: reads go to their homes.',
+  'Which ones:      domicile mirrors status',
+  'Fill them anew:  domicile policy apply',
+];
 
 async function order(asked: Asked, path: string, body: object): Promise<Answer> {
   const outcome = await ask<StewardOutcome>(asked, path, body);

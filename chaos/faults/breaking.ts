@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { commandOf } from '../../regions/local/process-identity.ts';
 import { FaultsError, type NewToxic, type ToxicStream } from '../../regions/toxiproxy.ts';
+import type { AcceptedLoss } from '../history.ts';
 import { ChaosError, type ChaosWorld } from '../world.ts';
 import {
   clockText,
@@ -33,6 +34,8 @@ export type Broken = {
   /** What shows that it was done; undefined: nothing does. */
   evidence: string | undefined;
   heal: () => Promise<void>;
+  /** What an operator has accepted by it. */
+  acceptedLoss?: Pick<AcceptedLoss, 'home' | 'by'>;
 };
 
 /** Names of our toxics, so that those that stand for distances stay. */
@@ -135,6 +138,10 @@ export class Breaking {
         return this.#clock(fault.who, fault.byMs);
       case 'switchover':
         return this.#switchover(fault.region);
+      case 'accept-loss':
+        return this.#acceptLoss(fault.region);
+      case 'refill':
+        return this.#refill(fault.region);
       case 'policy':
         return this.#policy(fault.change);
       default:
@@ -430,6 +437,35 @@ export class Breaking {
     return {
       says: `switchover of ${region} from ${before} to ${after}`,
       evidence: status === 0 && before !== after ? said.split('\n')[0] : undefined,
+      heal: async () => {},
+    };
+  }
+
+  async #acceptLoss(region: string): Promise<Broken> {
+    const [heir = ''] = await this.#named({ region, role: 'replica' });
+    const by = 'the operator of this run';
+    const { status, said } = await this.#world.domicile([
+      ...['region', region, 'promote', heir, '--accept-loss', '--by', by],
+      ...['--why', 'the primary does not come back in time'],
+    ]);
+    return {
+      says: `order to ${heir} to take over ${region}, whatever is lost`,
+      evidence: status === 0 ? said.split('\n')[0] : undefined,
+      heal: async () => {},
+      // An order that is not confirmed may have been carried out.
+      acceptedLoss: { home: region, by },
+    };
+  }
+
+  async #refill(region: string): Promise<Broken> {
+    const { status, said } = await this.#world.domicile(['policy', 'apply']);
+    const steps = said.split('\n').at(-1) ?? '';
+    return {
+      says:
+        status === 0
+          ? `mirrors of ${region} filled anew`
+          : `mirrors of ${region} not filled anew: ${said}`,
+      evidence: status === 0 && !steps.startsWith('Nothing') ? steps : undefined,
       heal: async () => {},
     };
   }

@@ -48,6 +48,10 @@ export type ProcessFault =
 /** What an operator may do at any time. */
 export type OperatorAct =
   | { kind: 'switchover'; region: string }
+  /** The replica takes over although it may lack acknowledged writes. */
+  | { kind: 'accept-loss'; region: string }
+  /** The policy in force is applied once more, which begins anew what cannot go on. */
+  | { kind: 'refill'; region: string }
   | { kind: 'policy'; change: string };
 
 export type Fault = NetworkFault | ProcessFault | OperatorAct;
@@ -121,6 +125,10 @@ export function faultText(fault: Fault): string {
       return clockText(placeText(fault.who), fault.byMs);
     case 'switchover':
       return `switchover of ${fault.region}`;
+    case 'accept-loss':
+      return `order to ${placeText(replica(fault.region))} to take over, whatever is lost`;
+    case 'refill':
+      return `mirrors of ${fault.region} filled anew`;
     case 'policy':
       return `policy applied: ${fault.change}`;
   }

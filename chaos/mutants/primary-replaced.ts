@@ -167,4 +167,20 @@ export const PRIMARY_REPLACED: readonly Mutant[] = [
     replace: '  // Without',
     killer: { kind: 'test', file: MODES, test: 'goes on alone and says so' },
   },
+  {
+    name: 'peers go on from where the lost primary was',
+    mistake: 'After a loss, what peers had been told is there is not sent again.',
+    file: 'router/keeper/unsure-feeds.ts',
+    find: 'if (found === undefined) return true;',
+    replace: 'if (found !== null) return true;',
+    killer: { kind: 'test', file: 'router/keeper/feeds.world.test.ts' },
+  },
+  {
+    name: 'nobody ends the mirrors of a lost primary',
+    mistake: 'The keeper promotes with a loss, and forgets what was confirmed to the peers.',
+    file: DECIDE,
+    find: 'feedsAreUnsure: true,',
+    replace: '',
+    killer: { kind: 'test', file: 'router/keeper.world.test.ts' },
+  },
 ];

@@ -25,9 +25,12 @@ test('a plan can be written to a file and played again', () => {
   for (const file of ROUNDS) expect(readScheduleFile(JSON.stringify(file))).toEqual(file);
 });
 
+/** A storm decides nothing that costs somebody their data. */
+type ByHand = 'accept-loss' | 'refill';
+
 test('every kind of fault there is comes, and all have words', () => {
   const kinds = new Set(TIMED.map(({ fault }) => fault.kind));
-  const all: Record<Fault['kind'], true> = {
+  const all: Record<Exclude<Fault['kind'], ByHand>, true> = {
     cut: true,
     hole: true,
     slow: true,

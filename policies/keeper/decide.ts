@@ -410,6 +410,7 @@ export function depose(
     former: { node: primary, isClean, keepData: loss !== undefined },
     // Whoever commits waited for may have what the new primary lacks.
     ...(loss !== undefined && {
+      feedsAreUnsure: true,
       mayHoldMore: [...new Set([...mayHoldMore, ...standbys])].filter((one) => one !== node),
     }),
     event: { kind: 'deposed', node: primary, because, ...(loss !== undefined && { loss }) },

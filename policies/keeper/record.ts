@@ -31,6 +31,11 @@ export type KeeperRecord = {
   former: Former | null;
   /** Other nodes that may hold what the primary lacks, until they stream from it. */
   mayHoldMore?: readonly string[];
+  /**
+   * The primary before may have confirmed to the peers what is lost with it, and they do not send it
+   * again: the mirrors here begin anew, and until that is prepared this is true.
+   */
+  feedsAreUnsure?: boolean;
   event: KeeperEvent;
   /** Which keeper wrote it, and when by its machine's clock (ISO 8601), for people. */
   by: string;
@@ -64,6 +69,8 @@ export type KeeperEvent =
   | { kind: 'switchover'; to: string; by: string }
   | { kind: 'move'; to: readonly string[]; by: string; site?: SiteId }
   | { kind: 'rejoined'; node: string }
+  /** The places at these peers are taken away; an operator fills the mirrors again. */
+  | { kind: 'feeds_ended'; peers: readonly RegionId[] }
   | { kind: 'called_off'; because: string }
   | { kind: 'commits'; mode: Commits };
 
@@ -75,7 +82,14 @@ export type Signature = Pick<KeeperRecord, 'by' | 'at'>;
 export type RecordChange = Partial<
   Pick<
     KeeperRecord,
-    'primary' | 'timeline' | 'standbys' | 'commits' | 'pending' | 'former' | 'mayHoldMore'
+    | 'primary'
+    | 'timeline'
+    | 'standbys'
+    | 'commits'
+    | 'pending'
+    | 'former'
+    | 'mayHoldMore'
+    | 'feedsAreUnsure'
   >
 > & { event: KeeperEvent };
 

@@ -29,6 +29,10 @@ export function eventText({ event, primary, timeline, standbys }: Recorded): str
     }
     case 'rejoined':
       return `${event.node} is a standby of ${primary} again`;
+    case 'feeds_ended':
+      return event.peers.length === 0
+        ? 'no mirror is there that may lack what was lost'
+        : `mirrors of ${event.peers.join(' and ')} may lack what was lost, and stand still until they are filled anew`;
     case 'called_off':
       return `${primary} stays: ${event.because}`;
     case 'commits':

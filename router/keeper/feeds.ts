@@ -40,7 +40,10 @@ export type FeedState =
   | { kind: 'unknown'; why: string };
 
 export type RefillReason =
-  /** The standby had no copy of the airlock's slot when it was promoted, or has lost it. */
+  /**
+   * The standby had no copy of the airlock's slot when it was promoted, or has lost it; or a peer
+   * keeps no place for this region (`unsure-feeds.ts` says why it may have been taken away).
+   */
   | 'no_slot'
   /** The airlock has rows that the new primary never had: they were not acknowledged to anybody. */
   | 'ahead'
@@ -266,12 +269,13 @@ async function takeSlot(
   let changed = false;
   let silence: string | undefined;
   try {
-    const flows = await until(work, async () => {
+    const flows = await until(work, async (): Promise<true | 'no_slot' | undefined> => {
       if (await receives()) return true;
       const looked = await valued(() =>
         pool.run((sql) => holderOf(sql, publicationTo(region.id)), { timeoutMs: LOOK_MS_MAX }),
       );
       silence = typeof looked === 'object' ? looked.why : undefined;
+      if (looked === 'no_slot') return 'no_slot';
       if (typeof looked !== 'number') return undefined;
       const since = holders.get(looked) ?? performance.now();
       holders.set(looked, since);
@@ -282,6 +286,8 @@ async function takeSlot(
     });
     if (flows === true) return { kind: 'flows', changed };
     const airlock = airlockFor(peer, region.id).name;
+    if (flows === 'no_slot')
+      return refill(flows, `${airlock} keeps no place in its log for ${region.id}`);
     return rests(
       silence === undefined
         ? `${airlock} sends nothing to ${work.primary}; the log of ${work.primary} says why`
@@ -292,7 +298,12 @@ async function takeSlot(
   }
 }
 
-function poolAsPeer({ session: { operator } }: FeedSite, { id }: Region, peer: Region): LeasePool {
+/** The region's own login at a peer's airlock. */
+export function poolAsPeer(
+  { session: { operator } }: FeedSite,
+  { id }: Region,
+  peer: Region,
+): LeasePool {
   const airlock = airlockFor(peer, id);
   return new LeasePool({
     endpoint: {
@@ -309,10 +320,10 @@ function poolAsPeer({ session: { operator } }: FeedSite, { id }: Region, peer: R
   });
 }
 
-async function holderOf(sql: Sql, slot: string): Promise<number | undefined> {
+async function holderOf(sql: Sql, slot: string): Promise<number | 'no_slot' | undefined> {
   const [row] = await sql<{ pid: number | null }[]>`
     select active_pid as pid from pg_replication_slots where slot_name = ${slot}`;
-  return row?.pid ?? undefined;
+  return row === undefined ? 'no_slot' : (row.pid ?? undefined);
 }
 
 async function lookAtPrimary(sql: Sql, slot: string): Promise<Primary | undefined> {

@@ -6,7 +6,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { subscriptionHome } from '../../policies/desired-state.ts';
+import { publicationTo, subscriptionFrom, subscriptionHome } from '../../policies/desired-state.ts';
 import { LeasePool, type Sql, verbatim } from '../../regions/postgres.ts';
 import { applyPolicy } from '../apply-plan.ts';
 import { openLocalWorld } from '../local-operator.ts';
@@ -427,30 +427,84 @@ test('a keeper does without the feed of an airlock that is away, and of no other
   }
 });
 
-describe('an operator accepts a loss: the airlock has what the new primary never had', () => {
+describe('an operator accepts a loss: the airlock has what the new primary never had, and peers believe that it has everything', () => {
+  const writeInAsia = async () => {
+    const user = newUser(COUNTRY_OF.asia);
+    await eventually('asia writes', async () => {
+      const answer = await domicile.call('asia', 'POST', '/users', { body: user });
+      return answer.status === 201;
+    });
+    expected.asia.set(user.id, new Set([user.displayName]));
+    await eventually('it has come to us', async () => {
+      const rows = await domicile.sql(
+        primaries.us,
+        (sql) => sql`select from mirror_asia.users where id = ${user.id}`,
+      );
+      return rows.length === 1;
+    });
+    await eventually('and was confirmed', async () => {
+      const rows = await domicile.sql(
+        'asia-x',
+        (sql) => sql`
+          select from pg_replication_slots
+          where slot_name = ${publicationTo('us')} and confirmed_flush_lsn >= pg_current_wal_lsn()`,
+      );
+      return rows.length === 1;
+    });
+  };
+
   beforeAll(async () => {
     // Alone: the feed waits for nobody.
     await domicile.clusters.requireReplicas('us', []);
     await domicile.clusters.halt(other());
     await domicile.sql(primaries.us, (sql) => signUp(sql, 'ghost-2'));
     await eventually('it is abroad', async () => (await nodesThatShow('ghost-2')).length === 4);
+    // What a peer has sent was confirmed to it, and is on the lost machine only.
+    await writeInAsia();
     domicile.clusters.kill(primaries.us, 'SIGKILL');
     await domicile.clusters.start(other());
   });
 
-  test('it is not led there, and what it takes is said', async () => {
-    const feeds = await promote();
-    expect(feeds[0]).toMatchObject({
-      from: 'us',
-      to: 'us-x',
-      state: { kind: 'must_refill', because: 'ahead' },
-    });
-    expect(await followPrimary(site, { primary: primaries.us })).toMatchObject([
-      { state: { kind: 'must_refill' } },
-      { state: { kind: 'flows' } },
-      { state: { kind: 'flows' } },
-    ]);
-    expect((await planned()).join('\n')).toContain(SLOT);
+  test('it is not led there, nor is anything taken from where the old one was, and what it takes is said', async () => {
+    const kept = new KeptFeeds({ operator, region: 'us', log: () => {} });
+    try {
+      expect(await kept.end(other(), 'before_promotion')).toEqual(['eu', 'asia']);
+    } finally {
+      await kept.close();
+    }
+    const mustRefill = [
+      { from: 'us', to: 'us-x', state: { kind: 'must_refill', because: 'ahead' } },
+      { from: 'eu-x', to: 'us', state: { kind: 'must_refill', because: 'no_slot' } },
+      { from: 'asia-x', to: 'us', state: { kind: 'must_refill', because: 'no_slot' } },
+    ];
+    expect(await promote()).toMatchObject(mustRefill);
+    mustRefill[0] = { from: 'us', to: 'us-x', state: { kind: 'must_refill', because: 'no_slot' } };
+    expect(await followPrimary(site, { primary: primaries.us })).toMatchObject(mustRefill);
+    const words = (await planned()).join('\n');
+    for (const name of [SLOT, publicationTo('us')]) expect(words).toContain(name);
+  });
+
+  test('a peer that cannot be asked feeds nobody until it can', async () => {
+    const lines: Record<string, unknown>[] = [];
+    const kept = new KeptFeeds({ operator, region: 'us', log: (line) => lines.push(line) });
+    const enabled = () =>
+      domicile.sql(
+        primaries.us,
+        (sql) =>
+          sql`select from pg_subscription where subname = ${subscriptionFrom('asia')} and subenabled`,
+      );
+    try {
+      await domicile.clusters.halt('asia-x');
+      expect(await kept.end(primaries.us, 'after_promotion')).toBeUndefined();
+      expect(lines).toMatchObject([{ message: 'a mirror is not ended yet', peer: 'asia' }]);
+      expect((await enabled()).length).toBe(0);
+      await domicile.clusters.start('asia-x');
+      await eventually('it can be asked again', async () => {
+        return (await kept.end(primaries.us, 'after_promotion'))?.length === 2;
+      });
+    } finally {
+      await kept.close();
+    }
   });
 
   test('applying the policy begins it anew, and the row that was lost is nowhere', async () => {

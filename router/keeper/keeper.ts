@@ -31,7 +31,7 @@ import {
   succeed,
 } from '../../policies/keeper/record.ts';
 import type { BetweenSites, Commits } from '../../policies/policy.ts';
-import { type Region, type SiteId, siteOf } from '../../regions/catalogue.ts';
+import { type Region, type RegionId, type SiteId, siteOf } from '../../regions/catalogue.ts';
 import { formatLsn, type Lsn } from '../../regions/position.ts';
 import type { Look, OwnServers } from './own-servers.ts';
 import type { RecordStore } from './record-store.ts';
@@ -52,6 +52,14 @@ export type KeeperOptions = {
   refuseSite: (site: SiteId) => string | undefined;
   /** Called when a node has become the primary, until it resolves with true. */
   onPrimary?: (node: string) => Promise<boolean>;
+  /**
+   * Called when a node takes over that may lack something: before it is promoted, and afterwards
+   * until it resolves with the peers whose mirrors have to begin anew. Undefined: not all is done.
+   */
+  onLoss?: (
+    node: string,
+    when: 'before_promotion' | 'after_promotion',
+  ) => Promise<readonly RegionId[] | undefined>;
   /** Monotonic milliseconds. */
   now: () => number;
   /** The time of day as ISO 8601, for the history. */
@@ -127,6 +135,8 @@ export class Keeper {
   #tickedAtMs = 0;
   #stalledUntilMs = Number.NEGATIVE_INFINITY;
   #follows: string | undefined;
+  /** Before this node was promoted from that timeline. */
+  #endedFeeds: { node: string; before: number; peers: readonly RegionId[] } | undefined;
   /** This process carries out the move that is pending. */
   #isMoving = false;
   #lastSeen: { node: string; lsn: Lsn; atMs: number } | undefined;
@@ -628,7 +638,7 @@ export class Keeper {
     const { servers } = this.#options;
     switch (act.kind) {
       case 'promote':
-        return servers.promote(act.node, act.from);
+        return this.#promote(act);
       case 'detach':
         return servers.detach(act.node);
       case 'require':
@@ -640,6 +650,34 @@ export class Keeper {
       case 'follow':
         return servers.follow(act.node, act.primary, act);
     }
+  }
+
+  /** As long as the node is a standby it takes nothing from where the old primary was. */
+  async #promote({ node, from }: Extract<Act, { kind: 'promote' }>): Promise<StewardOutcome> {
+    const { onLoss, servers, log } = this.#options;
+    if (this.#record?.feedsAreUnsure === true && onLoss !== undefined) {
+      const ended = await onLoss(node, 'before_promotion').catch((error: unknown) => {
+        log({ level: 'warn', message: 'mirrors are not ended yet', why: String(error) });
+        return undefined;
+      });
+      this.#endedFeeds = ended && { node, before: from.timeline, peers: ended };
+    }
+    return servers.promote(node, from);
+  }
+
+  /** Whether nothing flows any more that may have a hole. */
+  async #endFeeds(primary: string): Promise<boolean> {
+    const { onLoss } = this.#options;
+    const known = this.#endedFeeds;
+    if (onLoss === undefined || this.#record?.feedsAreUnsure !== true) return true;
+    const peers =
+      known?.node === primary && known.before < this.#record.timeline
+        ? known.peers
+        : await onLoss(primary, 'after_promotion');
+    const record = this.#record;
+    if (peers === undefined || record.primary !== primary || record.pending !== null) return false;
+    const event = { kind: 'feeds_ended', peers } as const;
+    return (await this.#write(record, { feedsAreUnsure: false, event })) !== undefined;
   }
 
   /** Keeps the node busy for a while. */
@@ -661,11 +699,13 @@ export class Keeper {
     this.#follows = name;
     void (async () => {
       while (!this.#ending && this.#follows === name) {
-        const isDone = await onPrimary(primary).catch((error: unknown) => {
-          log({ level: 'warn', message: 'feeds do not follow yet', why: String(error) });
-          return false;
-        });
-        if (isDone) return;
+        const isDone = await Promise.all([this.#endFeeds(primary), onPrimary(primary)]).catch(
+          (error: unknown) => {
+            log({ level: 'warn', message: 'feeds do not follow yet', why: String(error) });
+            return [false];
+          },
+        );
+        if (isDone.every(Boolean)) return;
         await pause(RETRY_MS_MIN);
       }
     })();

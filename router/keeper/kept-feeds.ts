@@ -9,6 +9,7 @@ import type { RegionId } from '../../regions/catalogue.ts';
 import { type Operator, Session } from '../operator.ts';
 import { type Feed, followPrimary } from './feeds.ts';
 import { dropLeftSlots, type FeedSite, LOOK_MS_MAX, slotsReady, valued } from './standby-slots.ts';
+import { endFeeds, stopFeedsFrom } from './unsure-feeds.ts';
 
 export type KeptFeedsOptions = {
   operator: Operator;
@@ -33,6 +34,24 @@ export class KeptFeeds {
     const feeds = await followPrimary(this.#site, { primary });
     for (const feed of feeds) this.#tell(feed);
     return feeds.every(({ state }) => state.kind === 'flows' || state.kind === 'must_refill');
+  }
+
+  /**
+   * After a loss: ends what may have a hole at its beginning. Answers with the peers whose mirrors
+   * here have to be filled anew, or undefined when it is to be called again.
+   */
+  async end(
+    node: string,
+    when: 'before_promotion' | 'after_promotion',
+  ): Promise<readonly RegionId[] | undefined> {
+    const { anew, silent } = await endFeeds(this.#site);
+    for (const { peer, why } of silent) {
+      this.#log({ level: 'warn', message: 'a mirror is not ended yet', peer, why });
+    }
+    if (silent.length === 0) return anew;
+    const peers = silent.map(({ peer }) => peer);
+    if (when === 'after_promotion') await stopFeedsFrom(this.#site, node, peers);
+    return undefined;
   }
 
   /**
