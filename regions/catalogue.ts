@@ -27,6 +27,8 @@ export type Region = {
   nodes: readonly RegionNode[];
   /** The small separate clusters that hold only what policy lets out; one serves each peer. */
   airlocks: readonly Airlock[];
+  /** How its nodes and airlocks are spoken to; each of them has it, too. */
+  tls?: Tls;
   /** Who watches the nodes and promotes one of them; undefined where nobody does. */
   keeper?: Keeper;
   /** Where base backups and archived log are kept; undefined: where the installation has its data. */
@@ -52,7 +54,20 @@ export type ManagedKeeper = {
 };
 /** A folder inside the region, which no other region's backups share. */
 export type BackupPlace = { folder: string };
-export type NodeAddress = { name: string; host: string; port: number };
+export type NodeAddress = { name: string; host: string; port: number; tls?: Tls };
+/**
+ * What must be so before anything is said to a server, in libpq's words. Undefined: plain text,
+ * because nobody said anything.
+ */
+export type Tls = {
+  mode: TlsMode;
+  /** Certificates in PEM form: the authorities that are believed. Undefined: those of Node. */
+  ca?: string;
+  /** Where they are written, until whoever has read the catalogue from a file has read that, too. */
+  caFile?: string;
+};
+/** Without `allow` and `prefer`: whoever stands between takes TLS away from those. */
+export type TlsMode = 'disable' | 'require' | 'verify-ca' | 'verify-full';
 /** A place that can be lost as a whole: a town, or a zone of a provider. */
 export type SiteId = string;
 /** Undefined: at the site that is called like the region. */

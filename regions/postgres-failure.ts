@@ -12,7 +12,8 @@ export type DatabaseFailure =
   | { kind: 'pool-full'; waitMs: number }
   | { kind: 'pool-closed'; why: string }
   | { kind: 'acquire-timeout' }
-  | { kind: 'connect-failed'; code: string }
+  /** `why` names the node and what is wrong with its TLS; nothing else needs so many words. */
+  | { kind: 'connect-failed'; code: string; why?: string }
   // Something may have been executed.
   | { kind: 'deadline' }
   | { kind: 'connection-lost'; code: string }
@@ -129,7 +130,7 @@ function sentence(failure: DatabaseFailure): string {
     case 'acquire-timeout':
       return 'no connection came free in time';
     case 'connect-failed':
-      return `could not connect (${failure.code})`;
+      return `could not connect (${failure.code})${failure.why === undefined ? '' : `: ${failure.why}`}`;
     case 'deadline':
       return 'the deadline passed';
     case 'connection-lost':

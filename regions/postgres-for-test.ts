@@ -101,6 +101,8 @@ export type Wire = {
    * says who it is. False: it never arrives.
    */
   onSent: ((text: string, hello: string) => boolean) | undefined;
+  /** Called with what the server answers. */
+  onAnswered: ((text: string) => void) | undefined;
   /** A TCP reset towards the client, on every wire or on one picked by the caller. */
   reset(pick?: (count: number) => number): void;
   /** Both ends stay open and nothing arrives, until `heal`. New wires are taken and ignored, too. */
@@ -126,6 +128,8 @@ export async function startWire(to: Endpoint): Promise<Wire> {
           const text = chunk.toString('latin1');
           hello ??= text;
           if (wire.onSent?.(text, hello) === false) return;
+        } else {
+          wire.onAnswered?.(chunk.toString('latin1'));
         }
         into.write(chunk);
       });
@@ -145,6 +149,7 @@ export async function startWire(to: Endpoint): Promise<Wire> {
     size: () => pairs.size,
     opened: () => opened,
     onSent: undefined,
+    onAnswered: undefined,
     reset(pick) {
       const all = [...pairs];
       const chosen = pick === undefined ? all : all.slice(pick(all.length)).slice(0, 1);

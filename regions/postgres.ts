@@ -7,8 +7,8 @@
  * died or is in doubt is thrown away. Nothing is ever cancelled: a cancelled COMMIT answers success.
  */
 import net from 'node:net';
-import type tls from 'node:tls';
 import postgres from 'postgres';
+import type { Tls } from './catalogue.ts';
 import { LineDelay } from './line-delay.ts';
 import {
   codeOf,
@@ -20,6 +20,13 @@ import {
   rejection,
   safeMessage,
 } from './postgres-failure.ts';
+import {
+  isEncrypting,
+  plainRefusalInWords,
+  prepareTls,
+  startTls,
+  tlsInWords,
+} from './postgres-tls.ts';
 import { arrayTypeOf, typeHandlers } from './postgres-types.ts';
 
 export {
@@ -36,6 +43,10 @@ export type Endpoint = {
   database: string;
   user: string;
   password: string;
+  /** Undefined: plain text. */
+  tls?: Tls;
+  /** Whom a certificate must name, where `host` is what this name led to. */
+  serverName?: string;
 };
 
 export type PoolOptions = {
@@ -48,8 +59,6 @@ export type PoolOptions = {
   connectTimeoutMs: number;
   /** Server settings sent at start-up: statement_timeout, application_name and the like. */
   settings?: Readonly<Record<string, string>>;
-  /** Present: TLS, verified against these (`{}`: the system's) authorities and the host's name. */
-  ssl?: tls.ConnectionOptions;
 };
 
 /** A piece of SQL: run when awaited, or nested in another piece. */
@@ -194,6 +203,7 @@ export class LeasePool {
         throw new TypeError(`the server setting ${name} has no value that can be sent`);
       }
     }
+    prepareTls(options.endpoint.tls);
     this.#options = options;
   }
 
@@ -409,10 +419,14 @@ class Slot {
   /** The driver's own entrance for a query that is ready to be sent. */
   readonly send: (statement: GuardedStatement) => void;
   readonly #pool: LeasePool;
+  readonly #endpoint: Endpoint;
   #socket: net.Socket | undefined;
+  /** The driver's own begins when TLS stands. */
+  #connecting: NodeJS.Timeout | undefined;
 
-  constructor(pool: LeasePool, { endpoint, connectTimeoutMs, settings, ssl }: PoolOptions) {
+  constructor(pool: LeasePool, { endpoint, connectTimeoutMs, settings }: PoolOptions) {
     this.#pool = pool;
+    this.#endpoint = endpoint;
     this.driver = postgres({
       ...ALWAYS,
       host: endpoint.host,
@@ -423,12 +437,15 @@ class Slot {
       password: () => endpoint.password,
       connect_timeout: connectTimeoutMs / 1000,
       connection: { application_name: 'domicile', DateStyle: 'ISO', ...settings },
-      ssl: ssl === undefined ? false : { host: endpoint.host, ...ssl },
+      // The socket that it gets is secured where it should be, and it knows nothing of that.
+      ssl: false,
       types: typeHandlers() as unknown as { bigint: postgres.PostgresType<bigint> },
       onnotice: (notice) => this.lease?.noticed(notice),
       onclose: () => this.#closed(),
+      // The first one is told when the server has let us in.
+      onparameter: () => clearTimeout(this.#connecting),
       // Not in the driver's types.
-      ...({ socket: () => this.#connect(endpoint) } as object),
+      ...({ socket: () => this.#connect(connectTimeoutMs) } as object),
     });
     this.send = (this.driver`` as unknown as DriverQuery).handler;
   }
@@ -438,6 +455,7 @@ class Slot {
    * a connection attempt; without one it would dial for ever.
    */
   die(code: string, because?: DatabaseFailure): void {
+    clearTimeout(this.#connecting);
     this.#socket?.on('error', ignore).destroy(new Error(code));
     if (this.dead) return;
     this.dead = true;
@@ -446,10 +464,14 @@ class Slot {
       because ??
       (this.established || lease?.hasSent()
         ? { kind: 'connection-lost', code }
-        : { kind: 'connect-failed', code });
+        : this.connectFailed(code));
     lease?.lose(lost);
     this.#pool.forget(this, 'discarded');
     if (this.#socket === undefined) this.#pool.gone(this);
+  }
+
+  connectFailed(code: string, error: ForeignError = {}): DatabaseFailure {
+    return connectFailed(code, this.#endpoint, error);
   }
 
   /** Terminate, then wait for the server to close. */
@@ -463,16 +485,27 @@ class Slot {
     }
   }
 
-  #connect({ host, port }: Endpoint): net.Socket {
+  #connect(connectTimeoutMs: number): net.Socket | Promise<net.Socket> {
     if (this.dead || this.#socket !== undefined) throw new Error('the connection was thrown away');
+    const { host, port, tls, serverName = host } = this.#endpoint;
     const socket = net.connect({ host, port, noDelay: true });
-    // The driver reads the name for SNI from here.
-    Object.assign(socket, { host });
-    // Ahead of the driver's listeners: the slot is dead before anybody sees a rejection and retries
-    // on it. TLS strips them off again; then onclose and the rejection itself do the same.
+    this.#socket = socket;
+    if (!isEncrypting(tls)) return this.#watched(socket);
+    this.#connecting = setTimeout(() => this.die('CONNECT_TIMEOUT'), connectTimeoutMs);
+    socket.on('close', () => this.#pool.gone(this));
+    return startTls(socket, serverName, tls).then((secured) => {
+      this.#socket = secured;
+      return this.#watched(secured);
+    });
+  }
+
+  /**
+   * Listened to ahead of the driver: the slot is dead before anybody sees a rejection and retries on
+   * it.
+   */
+  #watched(socket: net.Socket): net.Socket {
     socket.on('error', (error) => this.die(codeOf(error)));
     socket.on('close', () => this.#closed());
-    this.#socket = socket;
     return socket;
   }
 
@@ -552,7 +585,7 @@ abstract class Lease {
     }
     const connecting = !slot.established && this.inFlight.length > 0 && !this.hasSent();
     const failure: DatabaseFailure = connecting
-      ? { kind: 'connect-failed', code: 'DEADLINE' }
+      ? slot.connectFailed('DEADLINE')
       : { kind: 'deadline' };
     this.lost = failure;
     slot.die('DEADLINE', failure);
@@ -629,7 +662,7 @@ abstract class Lease {
       failure = !sent
         ? slot.established
           ? { kind: 'connection-lost', code }
-          : { kind: 'connect-failed', code }
+          : slot.connectFailed(code, error)
         : cannotEncode(error)
           ? { kind: 'unencodable', code }
           : { kind: 'connection-lost', code };
@@ -1142,6 +1175,17 @@ const ABORTED: DatabaseFailure = {
   message: 'the transaction had been aborted',
 };
 
+/** Why TLS failed is a sentence: nobody finds out by trying again. */
+function connectFailed(
+  code: string,
+  { name, host, port }: Endpoint,
+  error: ForeignError,
+): DatabaseFailure {
+  const words = tlsInWords(code) ?? plainRefusalInWords(error);
+  const why = words === undefined ? {} : { why: `${name} at ${host}:${port}: ${words}` };
+  return { kind: 'connect-failed', code, ...why };
+}
+
 /** Command tags after which the session is as it was, in a transaction or out of one. */
 const LEAVES_NO_TRACE = new Set([
   'SELECT',
@@ -1250,6 +1294,9 @@ function cannotEncode(error: ForeignError): boolean {
  * rolls back.
  */
 export async function runScript(endpoint: Endpoint, script: string, limits: Limits): Promise<void> {
+  const { tls, serverName = endpoint.host } = endpoint;
+  prepareTls(tls);
+  const ended = Promise.withResolvers<void>();
   const driver = postgres({
     ...ALWAYS,
     host: endpoint.host,
@@ -1259,6 +1306,14 @@ export async function runScript(endpoint: Endpoint, script: string, limits: Limi
     password: () => endpoint.password,
     connect_timeout: limits.timeoutMs / 1000,
     connection: { application_name: 'domicile script', statement_timeout: limits.timeoutMs },
+    // Not in the driver's types.
+    ...(isEncrypting(tls) && {
+      socket: () => {
+        const socket = net.connect({ host: endpoint.host, port: endpoint.port, noDelay: true });
+        ended.promise.then(() => socket.destroy());
+        return startTls(socket, serverName, tls);
+      },
+    }),
   });
   const { promise: late, reject } = Promise.withResolvers<never>();
   const timer = setTimeout(() => reject(new DatabaseError({ kind: 'deadline' })), limits.timeoutMs);
@@ -1268,11 +1323,17 @@ export async function runScript(endpoint: Endpoint, script: string, limits: Limi
     if (error instanceof DatabaseError) throw error;
     const foreign = error as ForeignError;
     const answered = foreign.name === 'PostgresError';
-    throw new DatabaseError(
-      answered ? rejection(foreign) : { kind: 'connection-lost', code: codeOf(foreign) },
-    );
+    throw new DatabaseError(answered ? rejection(foreign) : lostOrNever(codeOf(foreign), endpoint));
   } finally {
     clearTimeout(timer);
     await driver.end({ timeout: 0 }).catch(ignore);
+    ended.resolve();
   }
+}
+
+/** Only what is wrong with TLS is known to have come before the script. */
+function lostOrNever(code: string, endpoint: Endpoint): DatabaseFailure {
+  return tlsInWords(code) === undefined
+    ? { kind: 'connection-lost', code }
+    : connectFailed(code, endpoint, {});
 }

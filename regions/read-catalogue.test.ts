@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { airlockFor, peersNearestFirst, siteOf, sitesOf } from './catalogue.ts';
+import { makeAuthority } from './certificates-for-tests.ts';
 import { CatalogueFile, REGIONS_MAX, readCatalogue } from './read-catalogue.ts';
 import { formatComplaint } from './yaml-complaint.ts';
 import { COMPLAINTS_MAX } from './yaml-file.ts';
@@ -244,6 +245,51 @@ test('a node may stand at another site of its region, which is in no other regio
   expect(complaints(node('Dublin'))).toEqual([
     'regions.yaml:9:47  regions.us.nodes[1].site: "Dublin" is not a site: a lower-case letter, then up to 15 letters, digits or hyphens',
   ]);
+});
+
+describe('how the servers of a region are spoken to', () => {
+  const { ca } = makeAuthority();
+  const eu = (tls: string) => SAMPLE.replace(EU_SHORT, `${EU_SHORT}    tls: ${tls}\n`);
+  const inline = JSON.stringify(ca);
+
+  test.each([
+    ['{ mode: disable }', { mode: 'disable' }],
+    ['{ mode: require }', { mode: 'require' }],
+    ['{ mode: verify-full }', { mode: 'verify-full' }],
+    [`{ mode: verify-ca, ca: ${inline} }`, { mode: 'verify-ca', ca }],
+    ['{ mode: verify-full, caFile: eu.pem }', { mode: 'verify-full', caFile: 'eu.pem' }],
+  ])('%s is said of the region, and known of each of its servers', (written, tls) => {
+    const read = readCatalogue(eu(written), 'regions.yaml');
+    if (!('catalogue' in read)) throw new Error(read.complaints.map(formatComplaint).join('\n'));
+    const { regions } = read.catalogue;
+    expect(regions.get('eu')).toMatchObject({ tls, nodes: [{ tls }], airlocks: [{ tls }] });
+    expect(JSON.stringify(regions.get('us'))).not.toContain('tls');
+  });
+
+  const at = 'regions.eu.tls';
+  test.each([
+    ['{}', `${at}.mode: missing`],
+    [
+      '{ mode: prefer }',
+      `${at}.mode: "prefer" is not one of disable, require, verify-ca, verify-full`,
+    ],
+    ['{ mode: verify-ca }', `${at}.caFile: missing: the authority`],
+    ['{ mode: require, caFile: eu.pem }', `${at}.caFile: is not read with mode: require`],
+    [`{ mode: disable, ca: ${inline} }`, `${at}.ca: is not read with mode: disable`],
+    [`{ mode: verify-ca, ca: ${inline}, caFile: eu.pem }`, `${at}.caFile: keep this key or ca`],
+    ['{ mode: verify-full, ca: eu.pem }', `${at}.ca: has no certificate in PEM form in it`],
+    [
+      `{ mode: verify-full, ca: ${JSON.stringify(ca + ca.replace(/MII.{8}/, 'MIIBAAAAAAA'))} }`,
+      `${at}.ca: has a certificate that cannot be read: number 2 of 2`,
+    ],
+    [
+      `{ mode: verify-full, ca: ${JSON.stringify(`${ca}-----BEGIN PRIVATE KEY-----`)} }`,
+      `${at}.ca: has a private key in it`,
+    ],
+    ['{ mode: verify-full, sslrootcert: eu.pem }', `${at}.sslrootcert: no such key`],
+  ])('%s is refused in words', (written, words) => {
+    expect(complaints(eu(written)).join('\n')).toContain(words);
+  });
 });
 
 test('a region may say where its backups are kept, and no other region keeps any there', () => {

@@ -6,7 +6,8 @@
  */
 import { posix } from 'node:path';
 import * as z from 'zod';
-import type { Airlock, Catalogue, Keeper, Region, RegionId } from './catalogue.ts';
+import type { Airlock, Catalogue, Keeper, Region, RegionId, TlsMode } from './catalogue.ts';
+import { complaintAboutAuthorities } from './certificate-authorities.ts';
 import { type Complaint, complaintAt, type Path, quote, type Source } from './yaml-complaint.ts';
 import { readYaml } from './yaml-file.ts';
 import { nearest } from './yaml-suggestion.ts';
@@ -126,6 +127,29 @@ const backup = z.strictObject({
     ),
 });
 
+const TLS_MODES = ['disable', 'require', 'verify-ca', 'verify-full'] as const;
+
+const tls = z.strictObject({
+  mode: z
+    .enum(TLS_MODES)
+    .describe(
+      'verify-full: encrypted, and the server shows a certificate for its host name from an authority that is believed. verify-ca: whatever its name. require: encrypted, to whoever answers. disable: plain text, and no warning about it.',
+    ),
+  ca: z
+    .string()
+    .max(1_000_000)
+    .optional()
+    .describe('The authorities that are believed: certificates in PEM form.'),
+  caFile: z
+    .string()
+    .min(1)
+    .max(500)
+    .optional()
+    .describe(
+      'The file that they are in, from the folder of this file. Default for verify-full: the authorities that browsers believe.',
+    ),
+});
+
 const airlockWithPeers = node.extend({
   for: z
     .array(z.string())
@@ -166,6 +190,11 @@ const region = z
       .optional()
       .describe(
         'Instead of airlock, where other regions may see different things: several, each for some of the other regions.',
+      ),
+    tls: tls
+      .optional()
+      .describe(
+        'How Domicile speaks to the nodes and airlocks of this region. Default: in plain text.',
       ),
     keeper: keeper
       .optional()
@@ -232,6 +261,7 @@ function catalogue({ regions, distances = [] }: CatalogueFile): Catalogue {
   const ids = Object.keys(regions);
   for (const [id, written] of Object.entries(regions)) {
     const { title, place, database, edges, nodes, keeper, backup } = written;
+    const tls = written.tls === undefined ? {} : { tls: tlsOf(written.tls) };
     found.set(id, {
       id,
       title,
@@ -242,20 +272,32 @@ function catalogue({ regions, distances = [] }: CatalogueFile): Catalogue {
         url: originOf(url) ?? url,
         ...(publicUrl !== undefined && { publicUrl: originOf(publicUrl) ?? publicUrl }),
       })),
-      nodes: nodes.map(({ site, ...one }) => ({ ...one, ...(site !== undefined && { site }) })),
+      nodes: nodes.map(({ site, ...one }) => ({
+        ...one,
+        ...(site !== undefined && { site }),
+        ...tls,
+      })),
       airlocks: airlocksOf(written).map(
         ({ airlock: { name, host, port }, serves }): Airlock => ({
           name,
           host,
           port,
+          ...tls,
           peers: serves ?? ids.filter((peer) => peer !== id),
         }),
       ),
+      ...tls,
       ...(keeper !== undefined && { keeper: keeperOf(keeper) }),
       ...(backup !== undefined && { backup: { folder: posix.normalize(backup.folder) } }),
     });
   }
   return { regions: found, distances };
+}
+
+type TlsFile = z.infer<typeof tls>;
+
+function tlsOf({ mode, ca, caFile }: TlsFile) {
+  return { mode, ...(ca !== undefined && { ca }), ...(caFile !== undefined && { caFile }) };
 }
 
 type KeeperFile = z.infer<typeof keeper>;
@@ -346,6 +388,7 @@ function judge(file: CatalogueFile, source: Source): Complaint[] {
       unique(addresses, `${host.toLowerCase()}:${port}`, name, [...path, 'port']);
     }
     complaints.push(...judgePeers(id, written, ids, source));
+    if (written.tls !== undefined) complaints.push(...judgeTls(id, written.tls, source));
   }
 
   complaints.push(...judgeBackups(file, source), ...judgeSites(file, source));
@@ -387,6 +430,33 @@ function judgeKeeper(id: RegionId, written: KeeperFile, source: Source): Complai
   }
   return complaints;
 }
+
+/** What is written and not used would be believed to protect. */
+function judgeTls(id: RegionId, { mode, ca, caFile }: TlsFile, source: Source): Complaint[] {
+  const complaints: Complaint[] = [];
+  const say = (key: keyof TlsFile, message: string, at: 'key' | 'value' = 'key') =>
+    complaints.push(complaintAt(source, ['regions', id, 'tls', key], { message, at }));
+  const given = (['ca', 'caFile'] as const).filter((key) => (key === 'ca' ? ca : caFile));
+  if (VERIFIES[mode]) {
+    if (given.length === 2) say('caFile', 'keep this key or ca, not both');
+    if (given.length === 0 && mode === 'verify-ca') {
+      // Anybody gets a certificate for some name from those that browsers believe.
+      say('caFile', 'missing: the authority whose certificates are believed, whatever their name');
+    }
+  } else {
+    for (const key of given) say(key, `is not read with mode: ${mode}, which verifies nothing`);
+  }
+  const wrong = ca === undefined ? undefined : complaintAboutAuthorities(ca);
+  if (wrong !== undefined) say('ca', wrong, 'value');
+  return complaints;
+}
+
+const VERIFIES: Record<TlsMode, boolean> = {
+  disable: false,
+  require: false,
+  'verify-ca': true,
+  'verify-full': true,
+};
 
 /** A place for the backups of two regions would be outside of one of them. */
 function judgeBackups(file: CatalogueFile, source: Source): Complaint[] {

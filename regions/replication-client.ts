@@ -11,7 +11,8 @@ import { randomBytes } from 'node:crypto';
 import net from 'node:net';
 import { formatLsn, type Lsn, lsnFromPostgres } from './position.ts';
 import type { Endpoint } from './postgres.ts';
-import { rejection } from './postgres-failure.ts';
+import { codeOf, type ForeignError, rejection } from './postgres-failure.ts';
+import { isEncrypting, prepareTls, startTls, tlsInWords } from './postgres-tls.ts';
 import { firstMessage, type Proof, prove, SCRAM, serverIsGenuine } from './scram.ts';
 import { TarFiles } from './tar-files.ts';
 
@@ -32,7 +33,8 @@ export type OpenOptions = {
 
 export type Failed = { kind: 'failed'; failure: ReplicationFailure };
 export type ReplicationFailure =
-  | { kind: 'connect-failed'; code: string }
+  /** `why` names the node and what is wrong with its TLS. */
+  | { kind: 'connect-failed'; code: string; why?: string }
   /** The server said no. */
   | { kind: 'rejected'; sqlstate: string; message: string }
   | { kind: 'deadline' }
@@ -78,9 +80,13 @@ export class ReplicationSession {
     endpoint: Endpoint,
     options: OpenOptions,
   ): Promise<{ kind: 'open'; session: ReplicationSession } | Failed> {
-    const socket = net.connect({ host: endpoint.host, port: endpoint.port, noDelay: true });
-    const session = new ReplicationSession(socket, options);
-    const failure = await session.#within(options.timeoutMs, () => session.#start(endpoint));
+    prepareTls(endpoint.tls);
+    const begunMs = performance.now();
+    const dialled = await dial(endpoint, options.timeoutMs);
+    if ('kind' in dialled) return dialled;
+    const session = new ReplicationSession(dialled.socket, options);
+    const leftMs = Math.max(1, options.timeoutMs - (performance.now() - begunMs));
+    const failure = await session.#within(leftMs, () => session.#start(endpoint));
     if (failure === undefined) return { kind: 'open', session };
     session.close();
     return failure;
@@ -326,6 +332,31 @@ export class ReplicationSession {
   }
 }
 
+/** With TLS it is secured when this resolves; in plain text it may still dial. */
+async function dial(
+  { name, host, port, tls, serverName = host }: Endpoint,
+  timeoutMs: number,
+): Promise<{ socket: net.Socket } | Failed> {
+  const socket = net.connect({ host, port, noDelay: true });
+  if (!isEncrypting(tls)) return { socket };
+  let late = false;
+  const limit = setTimeout(() => {
+    late = true;
+    socket.destroy();
+  }, timeoutMs);
+  try {
+    return { socket: await startTls(socket, serverName, tls) };
+  } catch (error) {
+    if (late) return { kind: 'failed', failure: { kind: 'deadline' } };
+    const code = codeOf(error as ForeignError);
+    const words = tlsInWords(code);
+    const why = words === undefined ? {} : { why: `${name} at ${host}:${port}: ${words}` };
+    return { kind: 'failed', failure: { kind: 'connect-failed', code, ...why } };
+  } finally {
+    clearTimeout(limit);
+  }
+}
+
 export type LogicalStream = LogStream & {
   slot: string;
   options?: Readonly<Record<string, string>>;
@@ -441,7 +472,7 @@ export async function identifySystem(
 export function failureInWords(failure: ReplicationFailure): string {
   switch (failure.kind) {
     case 'connect-failed':
-      return `could not connect (${failure.code})`;
+      return failure.why ?? `could not connect (${failure.code})`;
     case 'rejected':
       return `refused (${failure.sqlstate}): ${failure.message}`;
     case 'deadline':
