@@ -15,8 +15,10 @@ export function catalogueText({ regions, distances }: Catalogue): string {
   return `${JSON.stringify(file, null, 2)}\n`;
 }
 
-function regionFile({ id: _id, airlocks, ...region }: Region): object {
-  const written = airlocks.map(({ peers, ...airlock }) => ({ ...airlock, for: peers }));
+function regionFile({ id: _id, airlocks, nodes, ...rest }: Region): object {
+  // The file says it of the region only.
+  const region = { ...rest, nodes: nodes.map(({ tls: _tls, ...node }) => node) };
+  const written = airlocks.map(({ peers, tls: _tls, ...airlock }) => ({ ...airlock, for: peers }));
   const [first] = airlocks;
   if (first !== undefined && first.peers.length > 0) return { ...region, airlocks: written };
   // A region without peers cannot name any; only the short form says so.

@@ -4,6 +4,7 @@
  *
  * There is no process of ours to ask, so this looks for itself, with the login that edges have.
  */
+import { dirname } from 'node:path';
 import type { Region } from '../regions/catalogue.ts';
 import { formatLsn } from '../regions/position.ts';
 import type { Endpoint } from '../regions/postgres.ts';
@@ -13,7 +14,7 @@ import { ManagedSteward } from './keeper/managed.ts';
 import { PatroniSteward } from './keeper/patroni.ts';
 import type { NodeView, StewardOutcome } from './keeper/steward.ts';
 import type { Answer } from './policy-command.ts';
-import { readText } from './read-files.ts';
+import { readAuthorities, readText } from './read-files.ts';
 import { LOGINS } from './region-database.ts';
 
 export type FollowedRegion = {
@@ -127,10 +128,12 @@ async function open({ region: id, regions, environment, now }: FollowedRegion): 
   if ('complaints' in reading) {
     return complain(reading.complaints.map(formatComplaint).join('\n'));
   }
-  const region = reading.catalogue.regions.get(id);
+  const authorities = await readAuthorities(reading.catalogue, dirname(regions));
+  if ('complaints' in authorities) return complain(authorities.complaints.join('\n'));
+  const known = authorities.catalogue.regions;
+  const region = known.get(id);
   if (region === undefined) {
-    const known = [...reading.catalogue.regions.keys()].join(', ');
-    return complain(`no region "${id}"; there are ${known}`);
+    return complain(`no region "${id}"; there are ${[...known.keys()].join(', ')}`);
   }
   const { keeper } = region;
   if (keeper?.kind === undefined) {

@@ -98,9 +98,10 @@ export async function openLocalWorld(path: string): Promise<LocalWorld> {
         ] as const) {
           const found = servers.find(({ name }) => name === node);
           if (found === undefined) continue;
-          const { name, host, port } = found;
+          const { name, host, port, tls } = found;
           const password = secrets.password(superuserSecret(id, kind));
-          return { name, host, port, database, user: SUPERUSER, password };
+          const address = { name, host, port, ...(tls !== undefined && { tls }) };
+          return { ...address, database, user: SUPERUSER, password };
         }
       }
       throw new RangeError(`no node ${node}`);

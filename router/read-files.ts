@@ -5,10 +5,11 @@
  * one go.
  */
 import { readFile } from 'node:fs/promises';
-import { dirname, join, relative } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import type { Policy } from '../policies/policy.ts';
 import { readPolicy } from '../policies/read-policy.ts';
-import type { Catalogue } from '../regions/catalogue.ts';
+import type { Catalogue, Region, Tls } from '../regions/catalogue.ts';
+import { complaintAboutAuthorities } from '../regions/certificate-authorities.ts';
 import { readCatalogue } from '../regions/read-catalogue.ts';
 import { formatComplaint } from '../regions/yaml-complaint.ts';
 
@@ -47,7 +48,12 @@ export async function readFiles({ policy, regions }: AppFiles): Promise<FilesRea
   );
   const catalogue =
     'text' in regionsText ? readCatalogue(regionsText.text, shown(regions)) : { complaints: [] };
-  const known = 'catalogue' in catalogue ? catalogue.catalogue : undefined;
+  const authorities =
+    'catalogue' in catalogue
+      ? await readAuthorities(catalogue.catalogue, dirname(regions))
+      : { complaints: [] };
+  if ('complaints' in authorities) complaints.push(...authorities.complaints);
+  const known = 'catalogue' in authorities ? authorities.catalogue : undefined;
   const read =
     'text' in policyText ? readPolicy(policyText.text, shown(policy), known) : { complaints: [] };
   for (const reading of [read, catalogue]) {
@@ -57,6 +63,39 @@ export async function readFiles({ policy, regions }: AppFiles): Promise<FilesRea
     return { complaints };
   }
   return { catalogue: known, policy: read.policy, policyText: policyText.text };
+}
+
+/** Puts the certificates that regions name by file where they are used. */
+export async function readAuthorities(
+  catalogue: Catalogue,
+  folder: string,
+): Promise<{ catalogue: Catalogue } | { complaints: readonly string[] }> {
+  const complaints: string[] = [];
+  const regions = new Map<string, Region>();
+  for (const [id, region] of catalogue.regions) {
+    const { caFile, ...tls } = region.tls ?? {};
+    if (caFile === undefined) {
+      regions.set(id, region);
+      continue;
+    }
+    const path = resolve(folder, caFile);
+    const file = await readText(path);
+    const wrong = 'text' in file ? complaintAboutAuthorities(file.text) : undefined;
+    if ('complaint' in file) complaints.push(`${file.complaint}: tls.caFile of ${id}`);
+    else if (wrong !== undefined) complaints.push(`${shown(path)}  ${wrong}: tls.caFile of ${id}`);
+    else regions.set(id, withTls(region, { ...(tls as Tls), ca: file.text }));
+  }
+  return complaints.length > 0 ? { complaints } : { catalogue: { ...catalogue, regions } };
+}
+
+/** The region, with its servers spoken to like this. */
+export function withTls(region: Region, tls: Tls): Region {
+  return {
+    ...region,
+    tls,
+    nodes: region.nodes.map((node) => ({ ...node, tls })),
+    airlocks: region.airlocks.map((airlock) => ({ ...airlock, tls })),
+  };
 }
 
 /** The policy of a text that does not come from a file. */

@@ -308,6 +308,7 @@ export function poolAsPeer(
   return new LeasePool({
     endpoint: {
       name: airlock.name,
+      ...(airlock.tls !== undefined && { tls: airlock.tls }),
       ...operator.link(id, airlock),
       database: peer.database,
       user: peerRole(id),

@@ -6,7 +6,7 @@
  * for its role and timeline, and nothing is ever promoted by us.
  */
 import { lookup } from 'node:dns/promises';
-import type { Region } from '../../regions/catalogue.ts';
+import type { NodeAddress, Region } from '../../regions/catalogue.ts';
 import type { Endpoint } from '../../regions/postgres.ts';
 import { type Believed, believe, NewestTimelines } from './claimed-primary.ts';
 import { NodeLooks } from './node-looks.ts';
@@ -49,22 +49,19 @@ export class ManagedSteward implements Steward {
     const { region, endpoint } = this.#options;
     const [leadsTo, found] = await Promise.all([
       this.#resolve(endpoint),
-      Promise.all(
-        region.nodes.map(async (node) => ({ node: node.name, at: await this.#resolve(node) })),
-      ),
+      Promise.all(region.nodes.map(async (node) => ({ node, at: await this.#resolve(node) }))),
     ]);
     const nodes = await Promise.all(found.map(({ node, at }) => this.#look(node, at)));
     this.#newest.notice(nodes);
     const by = `${endpoint.host}:${endpoint.port}`;
     if (leadsTo === undefined) return { nodes, leadsTo, doubt: `${by} cannot be resolved` };
-    const node = found.find(
-      ({ at }) => at?.host === leadsTo.host && at.port === leadsTo.port,
-    )?.node;
+    const { node } =
+      found.find(({ at }) => at?.host === leadsTo.host && at.port === leadsTo.port) ?? {};
     if (node === undefined) {
       const address = `${leadsTo.host}:${leadsTo.port}`;
       return { nodes, leadsTo, doubt: `${by} leads to ${address}, where no node of the region is` };
     }
-    return { nodes, leadsTo, ...believe({ by, node }, nodes, this.#newest) };
+    return { nodes, leadsTo, ...believe({ by, node: node.name }, nodes, this.#newest) };
   }
 
   async promote(node: string): Promise<StewardOutcome> {
@@ -88,9 +85,14 @@ export class ManagedSteward implements Steward {
     return { kind: 'refused', why: `the managed service behind ${host}:${port} ${what}` };
   }
 
-  async #look(node: string, at: HostPort | undefined): Promise<NodeView> {
-    if (at === undefined) return { node, kind: 'silent', because: 'no_answer' };
-    return this.#looks.look(node, { name: node, ...this.#options.login(node), ...at });
+  async #look(node: NodeAddress, at: HostPort | undefined): Promise<NodeView> {
+    if (at === undefined) return { node: node.name, kind: 'silent', because: 'no_answer' };
+    const { tls, host: serverName } = node;
+    return this.#looks.look(node.name, {
+      ...{ name: node.name, ...this.#options.login(node.name), ...at },
+      // The certificate is for the name, wherever that leads today.
+      ...(tls !== undefined && { tls, serverName }),
+    });
   }
 
   async #resolve({ host, port }: HostPort): Promise<HostPort | undefined> {
