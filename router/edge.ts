@@ -54,6 +54,7 @@ import {
   type Telemetry,
   type Trace,
 } from './telemetry/telemetry.ts';
+import { UnmetTrust, warnOfPlainText } from './unmet-trust.ts';
 import { type Anew, DecideAnew, type Visit } from './visit.ts';
 import { lookAt, originOf, Watch } from './watch.ts';
 
@@ -193,6 +194,7 @@ export class Edge {
     this.limits = limits;
     this.now = now;
     this.refusalLog = new RefusalLog(options.log);
+    warnOfPlainText(here, region.nodes, options.log);
     const { keeper } = region;
     this.#hashes = new IdempotencyHashes(options.directoryKey);
     this.tokens = new SessionTokens(options.sessionKeys);
@@ -223,6 +225,7 @@ export class Edge {
       database: this.database,
       sightings: this.sightings,
       policies: this.policies,
+      trust: new UnmetTrust(options.log),
       now,
       everyMs: limits.lookEveryMs,
       timeoutMs: QUESTION_MS_MAX,

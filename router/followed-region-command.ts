@@ -177,6 +177,7 @@ function endpointOf(
 
 function nodeText(node: NodeView): string {
   if (node.kind === 'silent') {
+    if (node.why !== undefined) return `not trusted: ${node.why}`;
     return node.because === 'refused' ? 'nobody listens there' : 'does not answer';
   }
   return `${node.role}, timeline ${node.timeline}, at ${formatLsn(node.lsn)}`;

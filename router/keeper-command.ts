@@ -19,6 +19,7 @@ import { fileRecordStore } from './keeper/record-store.ts';
 import { openLocalWorld } from './local-operator.ts';
 import { besideApp, readFiles } from './read-files.ts';
 import { readTelemetry } from './telemetry/telemetry-settings.ts';
+import { UnmetTrust, warnOfPlainText } from './unmet-trust.ts';
 
 export type KeeperCommand = {
   region: string;
@@ -85,8 +86,10 @@ export async function startKeeper(
     const machineUrl = environment.DOMICILE_MACHINE_URL;
     const feeds = await feedsOf(region, environment.DOMICILE_WORLD, log);
     if (feeds !== undefined) endings.push(() => feeds.close());
+    warnOfPlainText(region.id, region.nodes, log);
     const servers = new OwnServers({
       region,
+      trust: new UnmetTrust(log),
       feedsReady: (standby) => feeds === undefined || feeds.isReady(standby),
       superuser: (node) => endpointOf(region, node, environment.DOMICILE_KEEPER_PASSWORD ?? ''),
       machine:

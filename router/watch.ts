@@ -12,12 +12,14 @@ import type { Sighting, Sightings } from '../regions/sighting.ts';
 import type { PolicyFeed } from './policy-feed.ts';
 import { type Origin, recordAt, stampAt } from './policy-record.ts';
 import type { RegionDatabase } from './region-database.ts';
+import type { UnmetTrust } from './unmet-trust.ts';
 
 export type WatchOptions = {
   here: RegionId;
   database: RegionDatabase;
   sightings: Sightings;
   policies: PolicyFeed;
+  trust: UnmetTrust;
   now: () => number;
   everyMs: number;
   /** A look that takes longer is given up; the node's sighting ages meanwhile. */
@@ -114,7 +116,7 @@ export class Watch {
   }
 
   async #look(node: string): Promise<void> {
-    const { database, sightings, policies, now, timeoutMs } = this.#options;
+    const { database, sightings, policies, trust, now, timeoutMs } = this.#options;
     const askedAtMs = now();
     let silence = false;
     // A frozen replica keeps its connections and answers nothing: every read placed there would
@@ -150,7 +152,9 @@ export class Watch {
         },
         timeoutMs,
       );
-    } catch {
+      trust.seen(node);
+    } catch (error) {
+      trust.failed(node, error);
       // Its last sighting stands and ages; past its limit the node is not used. A replica that is
       // still silent keeps nobody waiting: what was sent to it is tried elsewhere.
       if (silence) database.leave(node, 'it does not answer');

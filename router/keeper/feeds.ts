@@ -308,7 +308,7 @@ export function poolAsPeer(
   return new LeasePool({
     endpoint: {
       name: airlock.name,
-      ...(airlock.tls !== undefined && { tls: airlock.tls }),
+      ...(airlock.tls !== undefined && { tls: airlock.tls, serverName: airlock.host }),
       ...operator.link(id, airlock),
       database: peer.database,
       user: peerRole(id),

@@ -27,8 +27,10 @@ export class NodeLooks {
       const { failure } = error;
       // What it was is of no use to whoever asks the next one.
       this.#leave(node);
-      const refused = failure.kind === 'connect-failed' && failure.code === 'ECONNREFUSED';
-      return { node, kind: 'silent', because: refused ? 'refused' : 'no_answer' };
+      if (failure.kind !== 'connect-failed') return { node, kind: 'silent', because: 'no_answer' };
+      const { code, why } = failure;
+      const because = code === 'ECONNREFUSED' ? 'refused' : 'no_answer';
+      return { node, kind: 'silent', because, ...(why !== undefined && { why }) };
     }
   }
 

@@ -17,6 +17,7 @@ import {
   type Sql,
   verbatim,
 } from '../../regions/postgres.ts';
+import type { UnmetTrust } from '../unmet-trust.ts';
 import { takesConnections } from './knock.ts';
 import type { Machine } from './machine.ts';
 import {
@@ -33,6 +34,8 @@ export type OwnServersOptions = {
   machine: Machine;
   /** Whether the region's feeds could go on from this standby. */
   feedsReady: (standby: string) => boolean;
+  /** Undefined: nobody hears why a server is not trusted. */
+  trust?: UnmetTrust;
   now: () => number;
 };
 
@@ -65,9 +68,11 @@ export class OwnServers implements Steward {
     const askedAtMs = this.#options.now();
     try {
       const state = await this.#on(node, (sql) => this.#ask(node, sql), LOOK_MS_MAX);
+      this.#options.trust?.seen(node);
       return { state, askedAtMs };
     } catch (error) {
       if (!(error instanceof DatabaseError)) throw error;
+      this.#options.trust?.failed(node, error);
       const because = silenceOf(error);
       if (because !== 'no_answer') return { state: { kind: 'silent', because }, askedAtMs };
       const address = this.#options.superuser(node);

@@ -25,7 +25,8 @@ export type Steward = {
 export type RegionView = { nodes: readonly NodeView[] };
 
 export type NodeView =
-  | { node: string; kind: 'silent'; because: Silence }
+  /** `why`: what is wrong with TLS there, in words. */
+  | { node: string; kind: 'silent'; because: Silence; why?: string }
   | {
       node: string;
       kind: 'seen';
