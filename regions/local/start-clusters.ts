@@ -11,6 +11,7 @@ import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 
 import { join } from 'node:path';
 import type { Airlock, Catalogue, NodeAddress, Region } from '../catalogue.ts';
 import { DatabaseError, type Endpoint, LeasePool } from '../postgres.ts';
+import { isEncrypting } from '../postgres-tls.ts';
 import {
   ensureDatabase,
   ensureStandbyRole,
@@ -592,7 +593,12 @@ export function standbySecret(region: string): string {
 
 function refuseUnusable(catalogue: Catalogue): void {
   const seen = new Set<string>();
-  for (const { nodes, airlocks } of catalogue.regions.values()) {
+  for (const { id, nodes, airlocks, tls } of catalogue.regions.values()) {
+    if (isEncrypting(tls)) {
+      throw new CannotStart(
+        `regions.${id}.tls asks for TLS (${tls.mode}), and the servers of a local world speak plain text on 127.0.0.1. Start it with a regions file without.`,
+      );
+    }
     for (const { name, host } of [...nodes, ...airlocks]) {
       if (!NODE_NAME.test(name)) {
         throw new CannotStart(
