@@ -260,6 +260,49 @@ describe('whoever listens between', () => {
   });
 });
 
+test.each([
+  ['in plain text', () => plain, undefined],
+  ['over TLS', () => server, FULL],
+] as const)('the files and the log of a cluster come %s', async (_, of, tls) => {
+  const listener = await startWire(of().endpoint);
+  let heard = '';
+  listener.onAnswered = (text) => {
+    heard += text;
+  };
+  const limits = { timeoutMs: 60_000, bytesMax: 2_000_000 };
+  const open = async () => {
+    const opened = await ReplicationSession.open(at(listener, tls), { as: 'physical', ...LIMITS });
+    if (opened.kind === 'failed') throw new Error(failureInWords(opened.failure));
+    return opened.session;
+  };
+  const files = new Set<string>();
+  const backup = await (await open()).baseBackup({ wal: false, ...limits }, (file) => {
+    files.add(file);
+    return undefined;
+  });
+  expect(backup).toMatchObject({ kind: 'streamed', ended: 'bytes' });
+  expect(files).toContain('backup_label');
+  const reader = await open();
+  const system = await identifySystem(reader);
+  if (system.kind === 'failed') throw new Error(failureInWords(system.failure));
+  await runScript(at(of(), tls), `select pg_logical_emit_message(true, 'x', '${CANARY}')`, LIMITS);
+  let log = '';
+  const streamed = await reader.physicalLog(
+    { slot: undefined, from: system.flushed, until: system.flushed + 100_000n, ...limits },
+    (bytes) => {
+      log += bytes.toString('latin1');
+      return log.includes(CANARY) || undefined;
+    },
+  );
+  expect(streamed).toMatchObject({ kind: 'streamed', ended: 'enough' });
+  await listener.close();
+  expect(heard.length).toBeGreaterThan(2_000_000);
+  for (const word of [CANARY, 'backup_label']) {
+    if (tls === undefined) expect(heard).toContain(word);
+    else expect(heard).not.toContain(word);
+  }
+});
+
 test('the environment cannot switch verification off', async () => {
   const script = `
     const { LeasePool } = await import(${JSON.stringify(new URL('./postgres.ts', import.meta.url))});

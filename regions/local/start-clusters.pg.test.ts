@@ -250,6 +250,15 @@ test('all busy ports are named at once, with what for, by whom, and where to cha
   }
 });
 
+test('a regions file that asks for TLS is none for servers of this machine', async () => {
+  const tls = { mode: 'require' } as const;
+  const regions = new Map(
+    [...world.catalogue.regions].map(([id, region]) => [id, { ...region, tls }]),
+  );
+  const refusal = world.start({ catalogue: { ...world.catalogue, regions } });
+  await expect(refusal).rejects.toThrow('regions.us.tls asks for TLS (require)');
+});
+
 test('a start that is aborted ends what it had begun, goes no further, and frees the world', async () => {
   await rm(clusters.dataDirectory('us-b'), { recursive: true });
   const abort = new AbortController();
