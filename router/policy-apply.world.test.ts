@@ -15,6 +15,7 @@ import type { Difference } from '../policies/cluster-state.ts';
 import { verbatim } from '../regions/postgres.ts';
 import { openLocalWorld } from './local-operator.ts';
 import { differences } from './observe-world.ts';
+import { type OperatorForTests, operatorForTests, type Reply } from './operator-for-tests.ts';
 import { readPolicyFile } from './read-files.ts';
 import { traffic } from './traffic-for-tests.ts';
 import {
@@ -32,6 +33,7 @@ const MAIN = fileURLToPath(new URL('./main.ts', import.meta.url));
 const COMMAND_MS_MAX = 240_000;
 
 let domicile: TestDomicile;
+let operator: OperatorForTests;
 let parent = '';
 let version = 1;
 /** At home in us, with a card that may be read in eu. */
@@ -41,6 +43,7 @@ beforeAll(async () => {
   parent = await mkdtemp(join(tmpdir(), 'domicile-policy-apply-'));
   await chmod(parent, 0o711);
   domicile = await startTestDomicile({ policy: await policyFile('v1', () => {}) });
+  operator = operatorForTests(domicile.root);
   expect((await domicile.call('us', 'POST', '/users', { body: una })).status).toBe(201);
 }, 240_000);
 afterAll(async () => {
@@ -81,20 +84,19 @@ const TOTALS = {
   to: ['us', 'eu', 'asia'],
 };
 
+/** The command line itself, in a process of its own. */
 function run(...args: string[]): Promise<Ran> {
   return command([...args, '--root', domicile.root], {}, COMMAND_MS_MAX);
 }
 
-async function json(...args: string[]) {
+async function json(...args: string[]): Promise<Reply> {
   const ran = await run(...args, '--json');
   expect(ran.stderr).toBe('');
   return { status: ran.status, ...JSON.parse(ran.stdout) };
 }
 
-async function apply(policy: string, ...more: string[]) {
-  const applied = await json('policy', 'apply', '--policy', policy, '--by', 'tess', ...more);
-  expectApplied(applied);
-  return applied;
+async function apply(policy: string): Promise<void> {
+  expectApplied(await operator.apply(policy));
 }
 
 /** With the reasons, when it was not. */
@@ -108,12 +110,9 @@ function expectApplied({
   expect({ status, outcome, ...rest }).toEqual({ status: 0, outcome: 'applied' });
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: each test knows what it asked for.
-type Reply = any;
-
 /** Nothing is to be done, and one more look agrees. */
 async function expectEmptyPlan(policy: string): Promise<void> {
-  const plan = await json('policy', 'plan', '--policy', policy);
+  const plan = await operator.plan(policy);
   expect({ status: plan.status, differences: plan.differences, steps: plan.steps }).toEqual({
     status: 0,
     differences: [],
@@ -154,6 +153,7 @@ test('a plan of the policy in force finds nothing, and its record says who and w
   v1 = join(parent, 'v1.yaml');
   current = v1;
   await expectEmptyPlan(v1);
+  expect(await json('policy', 'plan', '--policy', v1)).toMatchObject({ status: 0, steps: [] });
   const words = await run('policy', 'plan');
   expect(words.status).toBe(0);
   expect(words.stdout).toContain('Every cluster is as the policy wants it; nothing to do.');
@@ -181,7 +181,7 @@ test('a mirror with conditions opens under traffic: no request fails, and what w
   const before = await orderOf(una.id);
   await superuser('us-a', `update app.orders set status = 'shipped' where id = '${before}'`);
   const v2 = await nextPolicy('deliveries', [SHIPPED]);
-  const plan = await json('policy', 'plan', '--policy', v2);
+  const plan = await operator.plan(v2);
   expect(plan.status).toBe(2);
   expect(plan.effects).toContainEqual({
     kind: 'copies',
@@ -194,7 +194,7 @@ test('a mirror with conditions opens under traffic: no request fails, and what w
   expect(await one('eu-a', `to_regclass('mirror_us.orders') is null`)).toBe(true);
 
   const clients = traffic(domicile, una.id);
-  await apply(v2);
+  expectApplied(await json('policy', 'apply', '--policy', v2, '--by', 'tess'));
   const bad = await clients.end();
   expect(bad).toEqual([]);
   expect(clients.requests()).toBeGreaterThan(20);
@@ -255,7 +255,7 @@ test('TRUNCATE at the publisher does not reach the peers, and a refill makes the
   for (const node of ['us-x', 'eu-a', 'asia-a']) {
     expect(await rowsOf(node, 'select id from mirror_us.orders')).toBe(`(${mark})`);
   }
-  await eventually('all of us follow again', async () => (await json('mirrors', 'status')).sound);
+  await eventually('all of us follow again', async () => (await operator.mirrors()).sound);
   await expectEmptyPlan(current);
 }, 300_000);
 
@@ -531,7 +531,7 @@ describe('what somebody changed by hand is named by the plan and mended by an ap
   test('a table that nobody declared stops an apply', async () => {
     await superuser('eu-a', 'create table app.secrets (id text primary key)');
     try {
-      const plan = await json('policy', 'plan', '--policy', current);
+      const plan = await operator.plan(current);
       expect(plan).toMatchObject({ status: 1 });
       expect(plan.refusals).toEqual([
         'eu: the policy does not say whose secrets is; declare it under "tables"',
@@ -546,14 +546,14 @@ describe('what somebody changed by hand is named by the plan and mended by an ap
 
 describe('an apply is refused', () => {
   test('of a lower version, and of another text under the same one', async () => {
-    const lower = await json('policy', 'apply', '--policy', v1);
+    const lower = await operator.apply(v1);
     expect(lower).toMatchObject({ status: 1, outcome: 'refused' });
     expect(lower.because[0]).toMatch(
       /^policy version 1 is lower than version \d+, which is in force/,
     );
     const other = join(parent, 'other.yaml');
     await writeFile(other, `# Another text.\n${await readFile(current, 'utf8')}`);
-    const same = await json('policy', 'apply', '--policy', other);
+    const same = await operator.apply(other);
     expect(same.because).toEqual([
       `version ${version} is in force in us, eu, asia with another text; raise version to ${version + 1}`,
     ]);
@@ -564,7 +564,7 @@ describe('an apply is refused', () => {
       policy.set('version', version + 1);
       policy.set('effective', '2999-01-01');
     });
-    const refused = await json('policy', 'apply', '--policy', early);
+    const refused = await operator.apply(early);
     expect(refused.because[0]).toMatch(/is effective from 2999-01-01, and today is \d{4}-/);
     expect(await one('us-a', 'select max(version) from domicile.policies')).toBe(version);
   }, 120_000);
@@ -579,7 +579,7 @@ describe('an apply is refused', () => {
       policy.setIn(['placement', 3, 'home'], 'eu');
       policy.deleteIn(['tables', 'users', 'mirrors']);
     });
-    const refused = await json('policy', 'apply', '--policy', moved);
+    const refused = await operator.apply(moved);
     expect(refused.because).toEqual([
       '1 subject of asia-pacific lives in asia, and the policy lets subjects of asia-pacific live in eu only; move them first, or allow asia to them',
     ]);
@@ -595,7 +595,7 @@ describe('an apply is refused', () => {
     expect(stale.because[0]).toContain('gone stale');
     expect(await one('us-a', 'select max(version) from domicile.policies')).toBe(version - 1);
     await superuser('eu-a', 'revoke select on app.orders from domicile_abroad');
-    await apply(next, '--plan', out);
+    expectApplied(await operator.apply(next, { plan: out }));
     current = next;
     await expectEmptyPlan(current);
   }, 300_000);
@@ -638,7 +638,7 @@ test('what is closed goes: unqueryable first, then off the disks, and each time 
     policy.setIn(['tables', 'users', 'mirrors', 0, 'homes'], ['asia']);
     policy.setIn(['tables', 'users', 'mirrors', 0, 'to'], ['us', 'eu']);
   });
-  const plan = await json('policy', 'plan', '--policy', closed);
+  const plan = await operator.plan(closed);
   expect(plan.effects).toContainEqual(
     expect.objectContaining({ kind: 'erases', cluster: 'eu', what: 'mirror_us.users' }),
   );
@@ -695,7 +695,7 @@ test('a peer that has lost its place is named, and refilled', async () => {
   const status = await run('mirrors', 'status');
   expect(status.status).toBe(1);
   expect(status.stdout).toMatch(/us-x to eu +has lost its place in the log: refill it/);
-  const plan = await json('policy', 'plan', '--policy', current);
+  const plan = await operator.plan(current);
   expect(plan.differences.map((one: Difference) => `${one.cluster}: ${one.object}`)).toEqual([
     'us-x: slot domicile_to_eu',
     'eu: subscription domicile_from_us',

@@ -13,6 +13,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { type Document, parseDocument } from 'yaml';
 import { verbatim } from '../regions/postgres.ts';
+import { type OperatorForTests, operatorForTests, type Reply } from './operator-for-tests.ts';
 import { traffic } from './traffic-for-tests.ts';
 import {
   domicile as command,
@@ -29,6 +30,7 @@ const PRIVATE = ['us-a', 'eu-a', 'asia-a'] as const;
 const AIRLOCKS = ['us-x', 'eu-x', 'asia-x'] as const;
 
 let domicile: TestDomicile;
+let operator: OperatorForTests;
 let folder = '';
 let version = 1;
 let current = '';
@@ -51,6 +53,7 @@ beforeAll(async () => {
   );
   current = await policyFile('v1', () => {});
   domicile = await startTestDomicile({ policy: current, schema });
+  operator = operatorForTests(domicile.root);
   expect((await domicile.call('us', 'POST', '/users', { body: una })).status).toBe(201);
 }, 240_000);
 afterAll(async () => {
@@ -84,7 +87,8 @@ async function policyFile(name: string, change: (policy: Document) => void): Pro
   return path;
 }
 
-async function json(...args: string[]) {
+/** The command line itself, in a process of its own. */
+async function json(...args: string[]): Promise<Reply> {
   const all = [...args, '--root', domicile.root, '--policy', current, '--json'];
   const ran = await command(all, {}, COMMAND_MS_MAX);
   expect(ran.stderr).toBe('');
@@ -92,19 +96,23 @@ async function json(...args: string[]) {
 }
 
 async function apply(...scripts: string[]): Promise<void> {
-  const { status, outcome, because, failures, ran } = await json('schema', 'apply', '--by', 'tess');
+  expectRan(await operator.schemaApply(current), scripts);
+  await expectEmptyPlan();
+}
+
+function expectRan(reply: Reply, scripts: readonly string[]): void {
+  const { status, outcome, because, failures, ran } = reply;
   const all = scripts.length === 0 ? {} : { us: scripts, eu: scripts, asia: scripts };
   expect({ status, outcome, because, failures, ran }).toEqual({
     ...{ status: 0, outcome: 'applied', because: undefined, failures: undefined },
     ran: all,
   });
-  await expectEmptyPlan();
 }
 
 async function expectEmptyPlan(): Promise<void> {
-  const { status, differences, refusals } = await json('policy', 'plan');
+  const { status, differences, refusals } = await operator.plan(current);
   expect({ status, differences, refusals }).toEqual({ status: 0, differences: [], refusals: [] });
-  expect((await json('schema', 'plan')).status).toBe(0);
+  expect((await operator.schemaPlan(current)).status).toBe(0);
 }
 
 async function one<T>(node: string, query: string): Promise<T> {
@@ -184,7 +192,10 @@ test('a column that stays at home: no copy is touched', async () => {
     steps: ['us', 'eu', 'asia'].map((region) => `run 0003-note.sql in ${region}`),
   });
   expect(await columnsOf('us-a', 'app.users')).not.toContain('note');
-  await underTraffic(() => apply('0003-note.sql'));
+  await underTraffic(async () => {
+    expectRan(await json('schema', 'apply', '--by', 'tess'), ['0003-note.sql']);
+  });
+  await expectEmptyPlan();
   for (const node of PRIVATE) expect(await columnsOf(node, 'app.users')).toContain('note text');
   expect(await one('eu-a', `select 'mirror_us.users'::regclass::oid::int`)).toBe(before);
   await expectCardTravels('Una with a note');
@@ -244,8 +255,7 @@ test('reference data gets a column: every copy goes on and has its values', asyn
 
 /** Nothing of it is anywhere. */
 async function expectRefused(pattern: RegExp, table?: string): Promise<void> {
-  for (const verb of ['plan', 'apply']) {
-    const refused = await json('schema', verb);
+  for (const refused of [await operator.schemaPlan(current), await operator.schemaApply(current)]) {
     expect(refused).toMatchObject({ status: 1, outcome: 'refused' });
     expect(refused.because.join('\n')).toMatch(pattern);
   }
@@ -305,6 +315,7 @@ test('what is wrong is said before anything changes anywhere', async () => {
   await script('0005-weights.sql', '-- Another text.');
   await script('0006-wishes.sql', 'select 1;');
   await expectRefused(/0005-weights\.sql {2}has changed since us ran it/);
+  expect(await json('schema', 'apply')).toMatchObject({ status: 1, outcome: 'refused' });
 }, 600_000);
 
 test('a new subject table and the policy that names it: protected from its first row on', async () => {
@@ -397,7 +408,7 @@ test('kill -9 at any moment: whoever resumes it comes to the end', async () => {
       });
       const [, signal] = (await closed) as [number | null, string | null];
       if (signal === 'SIGKILL') killed++;
-      const { status, outcome, because } = await json('schema', 'apply');
+      const { status, outcome, because } = await operator.schemaApply(current);
       expect({ turn, status, outcome, because }).toMatchObject({
         ...{ turn, status: 0, outcome: 'applied' },
       });
