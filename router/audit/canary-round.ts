@@ -36,12 +36,19 @@ export type ChannelGroup = (typeof CHANNEL_GROUPS)[number];
 
 /** One statement; a checkpoint of a busy cluster is the longest. */
 const STATEMENT_MS_MAX = 60_000;
-/** From a commit at home to the farthest copy. */
-const TRAVEL_MS_MAX = 30_000;
 /** A base backup of an airlock, or its log: gigabytes at most. */
 const COPY_LIMITS = { timeoutMs: 600_000, bytesMax: 64 * 1024 ** 3 };
-const DIAL_MS_MAX = 10_000;
 const LOOK_EVERY_MS = 50;
+
+/** How long a round waits for what does not answer. */
+export type Patience = {
+  /** One request to an edge. */
+  requestMs: number;
+  /** From a commit at home to the farthest copy. */
+  travelMs: number;
+  dialMs: number;
+};
+export const PATIENCE: Patience = { requestMs: 15_000, travelMs: 30_000, dialMs: 10_000 };
 
 export type CanaryRound = {
   world: AuditedWorld;
@@ -50,6 +57,7 @@ export type CanaryRound = {
   /** A text that occurs nowhere else; see `CanaryQuestion`. */
   draw: () => string;
   without: ReadonlySet<ChannelGroup>;
+  patience: Patience;
 };
 
 export type CanaryRoundResult = {
@@ -228,7 +236,7 @@ class Round {
   }
 
   async #write(): Promise<void> {
-    const { policy, module, draw } = this.#round;
+    const { policy, module, draw, patience } = this.#round;
     for (const region of this.#world.catalogue.regions.values()) {
       const facts = factsFor(policy, region.id);
       // Nobody lives there, so there is nothing that could leave.
@@ -238,7 +246,10 @@ class Round {
         this.#problems.push(`${region.id}: no canary could be written, nothing takes it`);
         continue;
       }
-      const written = await writeCanaries(edge.url, region.id, facts, module, draw);
+      const written = await writeCanaries({
+        ...{ edge: edge.url, home: region.id, facts, module, draw },
+        requestMsMax: patience.requestMs,
+      });
       this.#subjects.push(written.subject);
       if (written.kind === 'not-written') {
         this.#problems.push(`${region.id}: no canary could be written: ${written.because}`);
@@ -281,7 +292,7 @@ class Round {
       endpoint: this.#world.superuser(node),
       connectionsMax: 1,
       waitersMax: 1,
-      connectTimeoutMs: DIAL_MS_MAX,
+      connectTimeoutMs: this.#dialMsMax,
     });
     const position = formatLsn(target);
     const reached = await this.#attempt(() =>
@@ -297,7 +308,7 @@ class Round {
           );
           return rows.length > 0 || undefined;
         },
-        { timeoutMs: TRAVEL_MS_MAX, everyMs: LOOK_EVERY_MS },
+        { timeoutMs: this.#round.patience.travelMs, everyMs: LOOK_EVERY_MS },
       ),
     );
     await pool.close({ timeoutMs: 1_000 });
@@ -372,7 +383,10 @@ class Round {
         if (node.name === airlock.name) continue;
         for (const as of ['plain', 'database'] as const) {
           const endpoint = { ...this.#world.superuser(node.name), user, password };
-          const opened = await ReplicationSession.open(endpoint, { as, timeoutMs: DIAL_MS_MAX });
+          const opened = await ReplicationSession.open(endpoint, {
+            as,
+            timeoutMs: this.#dialMsMax,
+          });
           if (opened.kind === 'open') {
             opened.session.close();
             this.#findings.push({
@@ -464,7 +478,7 @@ class Round {
         continue;
       }
       // A request that is never finished: its header stays in the parser for as long as we look.
-      const held = await holdRequest(url, this.#control);
+      const held = await holdRequest(url, this.#control, this.#dialMsMax);
       for (const pid of pids) {
         const into = this.#gathering();
         const outcome = await scanMemory(pid, into);
@@ -491,7 +505,7 @@ class Round {
       return;
     }
     for (const link of wire.links) {
-      const said = await sayControl(link, this.#control);
+      const said = await sayControl(link, this.#control, this.#dialMsMax);
       const into = this.#gathering();
       const unread = await scanFolder(join(wire.folder, link.folder), into);
       const place: Place = { kind: 'wire', between: [link.from, link.to] };
@@ -516,7 +530,7 @@ class Round {
         endpoint: this.#world.superuser(primary),
         connectionsMax: 1,
         waitersMax: 1,
-        connectTimeoutMs: DIAL_MS_MAX,
+        connectTimeoutMs: this.#dialMsMax,
       });
       const outcome = await pool.transaction((sql) => removeSubject(sql, tables, subject, key), {
         timeoutMs: STATEMENT_MS_MAX,
@@ -524,6 +538,10 @@ class Round {
       await pool.close({ timeoutMs: 1_000 });
       if (outcome.kind === 'not_applied' || outcome.kind === 'unknown') this.#left.push(subject);
     }
+  }
+
+  get #dialMsMax(): number {
+    return this.#round.patience.dialMs;
   }
 
   get #directoryKey(): Buffer {
@@ -589,14 +607,18 @@ async function tried(run: () => Promise<void>): Promise<string | undefined> {
  * Sends a whole request and the beginning of a second one, in one piece. The answer to the first
  * proves that the edge has read the second as well, and waits for the rest of it.
  */
-async function holdRequest(url: string, control: string): Promise<Socket | string> {
+async function holdRequest(
+  url: string,
+  control: string,
+  dialMsMax: number,
+): Promise<Socket | string> {
   const { hostname, port } = new URL(url);
   const socket = connect({ host: hostname, port: Number(port) });
   const lost = new Promise<'lost'>((resolve) => {
     socket.on('error', () => {});
     socket.on('close', () => resolve('lost'));
   });
-  const limit = setTimeout(() => socket.destroy(), DIAL_MS_MAX);
+  const limit = setTimeout(() => socket.destroy(), dialMsMax);
   const start = `GET /.domicile/health HTTP/1.1\r\nhost: ${hostname}\r\n`;
   socket.write(`${start}\r\n${start}x-audit: ${control}`);
   const answered = new Promise<'answered'>((resolve) => {
@@ -609,12 +631,16 @@ async function holdRequest(url: string, control: string): Promise<Socket | strin
 }
 
 /** Sends a control through a relay, and waits for the far end's answer to it. */
-async function sayControl(link: RecordedLink, control: string): Promise<string | undefined> {
+async function sayControl(
+  link: RecordedLink,
+  control: string,
+  dialMsMax: number,
+): Promise<string | undefined> {
   const { host, port } = link.address;
   if (link.kind === 'airlock') {
     const opened = await ReplicationSession.open(
       { name: link.name, host, port, database: control, user: control, password: control },
-      { as: 'plain', timeoutMs: DIAL_MS_MAX },
+      { as: 'plain', timeoutMs: dialMsMax },
     );
     if (opened.kind === 'open') {
       opened.session.close();
@@ -624,7 +650,7 @@ async function sayControl(link: RecordedLink, control: string): Promise<string |
   }
   try {
     const answer = await fetch(`http://${host}:${port}/.domicile/health?audit=${control}`, {
-      signal: AbortSignal.timeout(DIAL_MS_MAX),
+      signal: AbortSignal.timeout(dialMsMax),
     });
     await answer.arrayBuffer();
     return undefined;

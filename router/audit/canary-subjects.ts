@@ -11,7 +11,6 @@ import type { RegionId } from '../../regions/catalogue.ts';
 import { type Sql, verbatim } from '../../regions/postgres.ts';
 import type { CanaryModule } from './canary-module.ts';
 
-const REQUEST_MS_MAX = 15_000;
 /** Tables that refer to each other are emptied in as many rounds as references are deep. */
 const ROUNDS_MAX = 20;
 
@@ -36,13 +35,15 @@ export type Written = { kind: 'written'; subject: CanarySubject } | NotWritten;
 export type NotWritten = { kind: 'not-written'; because: string; subject: CanarySubject };
 
 /** Signs a canary subject up at an edge of its home. Whatever the outcome, rows may be there. */
-export async function writeCanaries(
-  edge: string,
-  home: RegionId,
-  facts: Attributes,
-  module: CanaryModule,
-  draw: () => string,
-): Promise<Written> {
+export async function writeCanaries(given: {
+  edge: string;
+  home: RegionId;
+  facts: Attributes;
+  module: CanaryModule;
+  draw: () => string;
+  requestMsMax: number;
+}): Promise<Written> {
+  const { edge, home, facts, module, draw, requestMsMax } = given;
   const { subject: id, requests, canaries } = module({ facts, draw });
   const subject: CanarySubject = {
     home,
@@ -55,7 +56,7 @@ export async function writeCanaries(
       response = await fetch(new URL(path, edge), {
         method,
         redirect: 'manual',
-        signal: AbortSignal.timeout(REQUEST_MS_MAX),
+        signal: AbortSignal.timeout(requestMsMax),
         ...(body !== undefined && {
           headers: { 'content-type': 'application/json' },
           body: JSON.stringify(body),

@@ -27,8 +27,12 @@ const LOOK_EVERY_MS = 100;
 export type RowHomes = { findings: Finding[]; looked: number };
 
 /** @throws DatabaseError when a cluster cannot be looked at. */
-export async function checkRowHomes(world: AuditedWorld, policy: Policy): Promise<RowHomes> {
-  const books = new Books(world, policy);
+export async function checkRowHomes(
+  world: AuditedWorld,
+  policy: Policy,
+  settleMsMax = SETTLE_MS_MAX,
+): Promise<RowHomes> {
+  const books = new Books(world, policy, settleMsMax);
   try {
     return await books.check();
   } finally {
@@ -37,17 +41,21 @@ export async function checkRowHomes(world: AuditedWorld, policy: Policy): Promis
 }
 
 type Entry = { key: Buffer; epoch: number };
+/** A copy that says something else about subjects of a home than the home itself. */
+type Differing = { region: RegionId; home: string; copy: string; keys: readonly string[] };
 
 class Books {
   readonly #world: AuditedWorld;
   readonly #policy: Policy;
+  readonly #settleMsMax: number;
   readonly #pools = new Map<string, LeasePool>();
   readonly #findings: Finding[] = [];
   #looked = 0;
 
-  constructor(world: AuditedWorld, policy: Policy) {
+  constructor(world: AuditedWorld, policy: Policy, settleMsMax: number) {
     this.#world = world;
     this.#policy = policy;
+    this.#settleMsMax = settleMsMax;
   }
 
   async check(): Promise<RowHomes> {
@@ -62,10 +70,7 @@ class Books {
       await this.#residents(region, node);
       await this.#entriesWithoutResidents(region, node);
     }
-    for (const region of this.#world.catalogue.regions.values()) {
-      const home = primaries.get(region.id) ?? '';
-      for (const copy of copiesOf(region, primaries)) await this.#copy(region.id, home, copy);
-    }
+    await this.#copies(primaries);
     return { findings: this.#findings, looked: this.#looked };
   }
 
@@ -173,28 +178,42 @@ class Books {
     this.#more(rows.length - NAMED_MAX, 'entry-without-resident', region, 'domicile.directory');
   }
 
-  /** What another cluster says about the subjects of a home, against what the home says. */
-  async #copy(region: RegionId, home: string, copy: string): Promise<void> {
-    const differing = await this.#differing(region, home, copy);
-    if (differing.length === 0) return;
-    // Whatever is on its way has its time to arrive; what then still differs, differs.
-    let left = differing;
+  /** What each other cluster says about the subjects of a home, against what the home says. */
+  async #copies(primaries: ReadonlyMap<RegionId, string>): Promise<void> {
+    const differing: Differing[] = [];
+    for (const region of this.#world.catalogue.regions.values()) {
+      const home = primaries.get(region.id) ?? '';
+      for (const copy of copiesOf(region, primaries)) {
+        const keys = await this.#differing(region.id, home, copy);
+        if (keys.length > 0) differing.push({ region: region.id, home, copy, keys });
+      }
+    }
+    // Whatever is on its way has its time to arrive, to all at once; what then differs, differs.
+    const left = await Promise.all(differing.map((one) => this.#leftOf(one)));
+    for (const { region, home, copy, keys } of left) {
+      for (const key of keys.slice(0, NAMED_MAX)) {
+        this.#find(
+          'directory-copy-differs',
+          region,
+          `${copy}, domicile.directory`,
+          `${region}: the copy of its directory on ${copy} differs from ${home}'s own about the subject with the key ${key}`,
+        );
+      }
+      const more = keys.length - NAMED_MAX;
+      this.#more(more, 'directory-copy-differs', region, `directory on ${copy}`);
+    }
+  }
+
+  async #leftOf({ region, home, copy, keys }: Differing): Promise<Differing> {
+    let left = keys;
     await waitUntil(
       async () => {
-        left = (await this.#differing(region, home, copy)).filter((key) => differing.includes(key));
+        left = (await this.#differing(region, home, copy)).filter((key) => keys.includes(key));
         return left.length === 0 || undefined;
       },
-      { timeoutMs: SETTLE_MS_MAX, everyMs: LOOK_EVERY_MS },
+      { timeoutMs: this.#settleMsMax, everyMs: LOOK_EVERY_MS },
     );
-    for (const key of left.slice(0, NAMED_MAX)) {
-      this.#find(
-        'directory-copy-differs',
-        region,
-        `${copy}, domicile.directory`,
-        `${region}: the copy of its directory on ${copy} differs from ${home}'s own about the subject with the key ${key}`,
-      );
-    }
-    this.#more(left.length - NAMED_MAX, 'directory-copy-differs', region, `directory on ${copy}`);
+    return { region, home, copy, keys: left };
   }
 
   /** Keys that only one of the two has, or that they have differently; both in order of keys. */
@@ -267,7 +286,8 @@ class Books {
       pool = new LeasePool({
         endpoint: this.#world.superuser(node),
         connectionsMax: 1,
-        waitersMax: 4,
+        // Each copy is compared with its home, two pages at a time.
+        waitersMax: 2 * this.#world.nodes.length,
         connectTimeoutMs: CONNECT_MS_MAX,
         settings: { application_name: 'domicile audit' },
       });

@@ -10,7 +10,7 @@ import { DatabaseError } from '../../regions/postgres.ts';
 import { type AuditedWorld, asSuperuser } from './audited-world.ts';
 import type { Encoding } from './canary-encodings.ts';
 import type { CanaryModuleReading } from './canary-module.ts';
-import { type ChannelGroup, canaryRound } from './canary-round.ts';
+import { type ChannelGroup, canaryRound, PATIENCE, type Patience } from './canary-round.ts';
 import type { Look } from './channel.ts';
 import type { AuditResult, ChannelReport, Check, Finding } from './finding.ts';
 import { checkSettings } from './leaky-settings.ts';
@@ -29,6 +29,7 @@ export type AuditOptions = {
   draw: () => string;
   without: ReadonlySet<ChannelGroup>;
   probes: readonly Probe[];
+  patience?: Patience;
 };
 
 const STATEMENT_MS_MAX = 60_000;
@@ -36,7 +37,7 @@ const STATEMENT_MS_MAX = 60_000;
 const OFFSETS_MAX = 3;
 
 export async function runAudit(options: AuditOptions): Promise<AuditResult> {
-  const { world, policy, canaries, draw, without, probes } = options;
+  const { world, policy, canaries, draw, without, probes, patience = PATIENCE } = options;
   const findings: Finding[] = [];
   const checks: Check[] = [];
   const checked = async (name: string, run: Probe['run']) => {
@@ -55,7 +56,8 @@ export async function runAudit(options: AuditOptions): Promise<AuditResult> {
     checks.push({ name: 'canaries', looked: 0, because: canaries.because });
     return { findings, checks, channels: [], canaries: [], left: [], leftOut: [...without] };
   }
-  const round = await canaryRound({ world, policy, module: canaries.module, draw, without });
+  const { module } = canaries;
+  const round = await canaryRound({ world, policy, module, draw, without, patience });
   const placed = round.subjects.flatMap(({ canaries: written }) => written);
   checks.push({ name: 'canaries', looked: placed.length, because: undefined });
   for (const because of round.problems) checks.push({ name: 'canaries', looked: 0, because });
