@@ -172,9 +172,10 @@ async function goodDrill(): Promise<DrillReport> {
   const report = await runDrill({ checks: [...GENERIC_CHECKS, holdsAcknowledged()] });
   expect(report.findings).toEqual([]);
   expect(report.verdict).toBe('restorable');
-  expect(report.rpo?.ms).toBeLessThan(3_000);
+  expect(report.rpo?.ms).toBeLessThan(10_000);
   expect(report.rows).toBeGreaterThanOrEqual(before);
-  expect(report.lockedMs).toBeLessThan(1_000);
+  // Writers do not wait for what is restored, only until the tables have been read.
+  expect(report.lockedMs).toBeLessThan(report.rto?.ms ?? 0);
   expect(report.checks.find(({ name }) => name === 'acknowledged')?.looked).toBe(before);
   expect(acknowledged.length).toBeGreaterThan(before);
   expect(await readdir(join(place, 'drills'))).toEqual([]);
@@ -437,6 +438,9 @@ test('what no usable backup needs goes, and nothing else', async () => {
 });
 
 test('a server that has given up what the archive lacks leaves a hole, and it is said', async () => {
+  // What the last backup needs lies in whole segments, so that the hole comes after it.
+  await switchSegments(1);
+  await archivedUpTo(primary);
   await killArchiver();
   await switchSegments(1);
   // What has come is still restored and looked at, but it is not what the region has.
