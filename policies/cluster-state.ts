@@ -171,6 +171,13 @@ export function definitionOf(thing: Thing): string {
   }
 }
 
+const PASSWORD = /\bpassword=('(?:[^'\\]|\\.)*'|[^\s']+)/g;
+
+/** For whoever is shown a connection, or the statement that makes one. */
+export function withoutPasswords(text: string): string {
+  return text.replaceAll(PASSWORD, 'password=…');
+}
+
 /** All on one line, because a server breaks lines where it likes. */
 export function normalText({ sql, normal }: Expression): string {
   return (normal ?? sql).replaceAll(/\s+/g, ' ').trim();
@@ -216,11 +223,11 @@ function compareCluster(
   return objects.flatMap((object) => {
     const want = wanted.get(object);
     const have = found.get(object);
+    if (have && want && definitionOf(have) === definitionOf(want)) return [];
     const definitions = {
-      found: have && definitionOf(have),
-      wanted: want && definitionOf(want),
+      found: have && withoutPasswords(definitionOf(have)),
+      wanted: want && withoutPasswords(definitionOf(want)),
     };
-    if (definitions.found === definitions.wanted) return [];
     return [{ cluster, object, ...definitions, words: inWords(cluster, object, definitions) }];
   });
 }
@@ -236,6 +243,7 @@ function inWords(
   if (wanted === undefined) {
     return `${cluster}: ${object} should not be there${found === 'exists' ? '' : `; found: ${found}`}`;
   }
+  if (found === wanted) return `${cluster}: ${object} has another password than it should`;
   return `${cluster}: ${object} differs; found: ${found}; wanted: ${wanted}`;
 }
 

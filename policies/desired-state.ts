@@ -56,7 +56,7 @@ export type DesiredInput = {
   schemas: ReadonlyMap<RegionId, AppSchema>;
   logins: Logins;
   /** Roles that the installation itself brings, such as its superuser, with their attributes. */
-  installed: Installed;
+  installed: (region: RegionId) => Installed;
   /** How each subscriber reaches its publisher, by `connectionName`. */
   connections: ReadonlyMap<string, string>;
 };
@@ -115,7 +115,7 @@ function privateThings(input: DesiredInput, here: RegionId): Thing[] {
   const { sequences } = schemaOf(input, here);
   const peers = [...catalogue.regions.keys()].filter((id) => id !== here);
   const things: Thing[] = [
-    ...roles(installed.private),
+    ...roles(installed(here).private),
     // The first copy of a table is a query, and row security would hold it to one subject's rows.
     { kind: 'role', name: FEED_ROLE, attributes: FEED_ATTRIBUTES },
     ...[writer, reader, abroad, router].map(
@@ -223,7 +223,7 @@ function airlockThings(input: DesiredInput, here: RegionId, airlock: Airlock): T
   const leaving = tablesLeaving(policy, here, airlock.peers);
   const subscription = subscriptionHome(airlock.name);
   const things: Thing[] = [
-    ...roles(installed.airlock),
+    ...roles(installed(here).airlock),
     ...['app', 'domicile', schema].map((name): Thing => ({ kind: 'schema', name })),
     { kind: 'identity', table: 'domicile.directory', columns: ['home', 'key'] },
     {

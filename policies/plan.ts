@@ -23,6 +23,7 @@ import {
   ofKind,
   type States,
   type Thing,
+  withoutPasswords,
 } from './cluster-state.ts';
 import {
   airlocksOf,
@@ -385,7 +386,7 @@ class Planner {
     if (want?.kind !== 'subscription' || have?.kind !== 'subscription') return;
     if (!this.#isUsable(hop) || same(have, want)) return;
     this.#step('enforce', to, objectOf(want), 'change', 'neutral', {
-      words: `let subscription ${subscription} of ${to} be: ${definitionOf(want)}`,
+      words: `let subscription ${subscription} of ${to} be: ${withoutPasswords(definitionOf(want))}`,
       action: { do: 'lone sql', statements: alterSubscription(have, want) },
     });
     this.#puts(to, want);

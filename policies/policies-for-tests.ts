@@ -147,10 +147,10 @@ export function inputOf(policy: Policy, catalogue = CATALOGUE): DesiredInput {
       [...catalogue.regions.keys()].map((id) => [id, { tables: SHAPES, sequences: [] }]),
     ),
     logins: LOGINS,
-    installed: {
+    installed: () => ({
       private: new Map([['postgres', ['login', 'superuser']]]),
       airlock: new Map([['postgres', ['login', 'superuser']]]),
-    },
+    }),
     connections,
   };
 }

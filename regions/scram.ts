@@ -54,6 +54,18 @@ export function serverIsGenuine({ serverSignature }: Proof, message: string): bo
   return said.length === serverSignature.length && timingSafeEqual(said, serverSignature);
 }
 
+/** Whether what PostgreSQL keeps of a role's password (`pg_authid.rolpassword`) is of this one. */
+export function isVerifierOf(password: string, verifier: string | null): boolean {
+  const [, iterations, salt = '', storedKey = ''] =
+    /^SCRAM-SHA-256\$(\d+):([^$]+)\$([^:]+):/.exec(verifier ?? '') ?? [];
+  if (iterations === undefined || Number(iterations) > ITERATIONS_MAX) return false;
+  const bytes = Buffer.from(salt, 'base64');
+  const salted = pbkdf2Sync(password.normalize('NFKC'), bytes, Number(iterations), 32, 'sha256');
+  const own = createHash('sha256').update(hmac(salted, 'Client Key')).digest();
+  const kept = Buffer.from(storedKey, 'base64');
+  return kept.length === own.length && timingSafeEqual(kept, own);
+}
+
 function attributes(message: string): Readonly<Record<string, string>> {
   return Object.fromEntries(message.split(',').map((part) => [part[0] ?? '', part.slice(2)]));
 }

@@ -18,13 +18,14 @@ import { worldHolder } from '../regions/local/world-lock.ts';
 import { readCatalogue } from '../regions/read-catalogue.ts';
 import { catalogueText } from './catalogue-text.ts';
 import type { Operator } from './operator.ts';
+import { keyFrom } from './password-names.ts';
 import type { AppFiles } from './read-files.ts';
 
 export type LocalWorld = { operator: Operator; files: AppFiles };
 
 /** The roles that the local world makes by itself. */
 export const LOCAL_ROLES: Pick<Operator, 'installed' | 'slotOfNode'> = {
-  installed: {
+  installed: () => ({
     private: new Map([
       [SUPERUSER, ['login', 'superuser', 'replication', 'bypassrls', 'createrole', 'createdb']],
       [STANDBY_ROLE, ['login', 'replication']],
@@ -32,7 +33,7 @@ export const LOCAL_ROLES: Pick<Operator, 'installed' | 'slotOfNode'> = {
     airlock: new Map([
       [SUPERUSER, ['login', 'superuser', 'replication', 'bypassrls', 'createrole', 'createdb']],
     ]),
-  },
+  }),
   slotOfNode: slotName,
 };
 
@@ -107,6 +108,7 @@ export async function openLocalWorld(path: string): Promise<LocalWorld> {
       throw new RangeError(`no node ${node}`);
     },
     password: (name) => secrets.password(name),
+    key: (name) => keyFrom(secrets.password(name)),
     passfile: async (name, entries) => {
       const file = join(passfiles, name);
       await writePassfile(file, entries, user);

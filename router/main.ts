@@ -240,30 +240,36 @@ const asStarted = [
   'the residency policy (default: the one the world was started with)',
 ] as const;
 const by = ['--by <name>', 'who applies it, for the record (default: who you are here)'] as const;
-const json = ['--json', 'answer in one line of JSON'] as const;
 const root = ['--root <folder>', 'where the world keeps its data', ROOT] as const;
+/** Which clusters: those of a local world, or those of an installation. */
+const onWhich = (command: Command) =>
+  command
+    .option(...root)
+    .addOption(
+      new Option(
+        '--installation <file>',
+        'servers that others have started (default: the local world)',
+      ).conflicts('root'),
+    );
+const json = ['--json', 'answer in one line of JSON'] as const;
 
-policy
-  .command('plan')
+onWhich(policy.command('plan'))
   .description(
     'say what this policy would change in the running world: status 0 nothing, 2 something',
   )
   .option(...asStarted)
   .option('--out <file>', 'write the plan to a file, for an apply of exactly this plan')
-  .option(...root)
   .option(...json)
   .action(async (options) => {
     const { planCommand } = await import('./plan-command.ts');
     answer(await planCommand({ ...options, today: today() }), options.json);
   });
 
-policy
-  .command('apply')
+onWhich(policy.command('apply'))
   .description('bring the running world to what this policy wants, narrowing before widening')
   .option(...asStarted)
   .option('--plan <file>', 'apply this plan only, and refuse when it has gone stale')
   .option(...by)
-  .option(...root)
   .option(...json)
   .action(async (options) => {
     const { applyCommand } = await import('./plan-command.ts');
@@ -275,25 +281,21 @@ policy
 
 const schema = program.command('schema').description('scripts that change the app’s tables');
 
-schema
-  .command('plan')
+onWhich(schema.command('plan'))
   .description(
     'rehearse new scripts and say what they change, and where: status 0 nothing, 2 something',
   )
   .option(...asStarted)
-  .option(...root)
   .option(...json)
   .action(async (options) => {
     const { schemaPlanCommand } = await import('./schema-command.ts');
     answer(await schemaPlanCommand({ ...options, today: today() }), options.json);
   });
 
-schema
-  .command('apply')
+onWhich(schema.command('apply'))
   .description('run new scripts in all regions, then apply the policy, without stopping a copy')
   .option(...asStarted)
   .option(...by)
-  .option(...root)
   .option(...json)
   .action(async (options) => {
     const { schemaApplyCommand } = await import('./schema-command.ts');
@@ -303,26 +305,63 @@ schema
     answer(await schemaApplyCommand(asked), options.json);
   });
 
+const installation = ['--installation <file>', 'the installation'] as const;
+
+program
+  .command('provision')
+  .description(
+    'make what an installation needs on servers that others have started, or say why not',
+  )
+  .requiredOption(...installation)
+  .option('--check', 'only look at the servers')
+  .option('--create-databases', 'make the database of each region where it is missing')
+  .option(...by)
+  .option(...json)
+  .action(async (options) => {
+    const { provisionCommand } = await import('./installation/provision-command.ts');
+    const progress = options.json === true ? () => {} : print;
+    const by = options.by ?? operatorName();
+    const asked = { ...options, by, today: today(), print: progress, signal: askedToEnd() };
+    answer(await provisionCommand(asked), options.json);
+  });
+
+program
+  .command('new-secrets')
+  .description('draw what is missing in the secrets file of an installation; nothing is replaced')
+  .requiredOption(...installation)
+  .option(...json)
+  .action(async (options) => {
+    const { newSecretsCommand } = await import('./installation/secrets-commands.ts');
+    answer(await newSecretsCommand(options.installation, randomBytes), options.json);
+  });
+
+program
+  .command('edge-settings')
+  .description('write for each region of an installation what its edges start with')
+  .requiredOption(...installation)
+  .requiredOption('--out <folder>', 'where the files go, such as us.env')
+  .option(...json)
+  .action(async (options) => {
+    const { edgeSettingsCommand } = await import('./installation/secrets-commands.ts');
+    answer(await edgeSettingsCommand(options.installation, options.out), options.json);
+  });
+
 const mirrors = program.command('mirrors').description('copies of what other homes let out');
 
-mirrors
-  .command('status')
+onWhich(mirrors.command('status'))
   .description('say how each copy does, what edges may read of it, and what was taken back')
-  .option(...root)
   .option(...json)
   .action(async (options) => {
     const { statusCommand } = await import('./mirrors-command.ts');
     answer(await statusCommand(options), options.json);
   });
 
-mirrors
-  .command('refill')
+onWhich(mirrors.command('refill'))
   .description('fill copies anew: of one home in one region, or all that leave through one airlock')
   .option('--from <region>', 'whose rows')
   .option('--to <region>', 'where they are read')
   .option('--airlock <name>', 'an airlock, with all who read it')
   .option('--by <name>', 'who does it, for the record (default: who you are here)')
-  .option(...root)
   .option(...json)
   .action(async (options) => {
     const { refillCommand } = await import('./mirrors-command.ts');

@@ -14,14 +14,13 @@ import {
 } from '../policies/desired-state.ts';
 import { airlockFor, type Catalogue } from '../regions/catalogue.ts';
 import { applyPolicy } from './apply-plan.ts';
-import { openLocalWorld } from './local-operator.ts';
+import { openWorld, type Where } from './open-world.ts';
 import { type Operator, OperatorError, Session } from './operator.ts';
 import { appliedAnswer, EDGES_NOTICE_MS, why } from './plan-command.ts';
 import type { Answer } from './policy-command.ts';
 import { recordedPolicyInForce } from './recorded-policy.ts';
 
-export type RefillOptions = {
-  root: string;
+export type RefillOptions = Where & {
   /** One peer's copy of one home, */
   from?: string;
   to?: string;
@@ -40,8 +39,8 @@ type HopStatus = Hop & {
   tables: readonly { table: string; state: string }[];
 };
 
-export async function statusCommand({ root }: { root: string }): Promise<Answer> {
-  const { operator } = await openLocalWorld(root);
+export async function statusCommand(where: Where): Promise<Answer> {
+  const { operator } = await openWorld(where);
   const session = new Session(operator);
   try {
     const hops = await Promise.all(
@@ -74,7 +73,7 @@ export async function statusCommand({ root }: { root: string }): Promise<Answer>
 }
 
 export async function refillCommand(options: RefillOptions): Promise<Answer> {
-  const { operator } = await openLocalWorld(options.root);
+  const { operator } = await openWorld(options);
   try {
     const anew = subscriptionToRefill(operator, options);
     const inForce = await underOneSession(operator, recordedPolicyInForce);

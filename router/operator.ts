@@ -2,8 +2,9 @@
  * Who changes the clusters of all regions, and with what?
  *
  * An operator holds what no edge does: a superuser on every cluster, the passwords of the roles
- * that replicate, and the addresses by which one server reaches another. There is one way to get
- * all this, for the world that runs on this machine; another installation brings its own.
+ * that replicate, and the addresses by which one server reaches another. There are two ways to get
+ * all this: from the folder of the world that runs on this machine (`local-operator.ts`), and from
+ * the file of an installation that others have started (`installation/open-installation.ts`).
  */
 import type { ClusterName } from '../policies/cluster-state.ts';
 import { airlocksOf, type Installed } from '../policies/desired-state.ts';
@@ -16,15 +17,27 @@ export type Operator = {
   superuser: (node: string) => Endpoint;
   /** One password a name, the same at every call. */
   password: (name: string) => string;
-  /** Writes a libpq password file that the servers can read; answers with its path. */
+  /** One key a name, as edges hold it. */
+  key: (name: string) => Buffer;
+  /**
+   * Sees to a libpq password file that the servers can read; answers with its path there. Undefined:
+   * they have none, and passwords stand in the subscriptions, which only superusers can read.
+   */
   passfile: (
     name: string,
     entries: readonly { to: { host: string; port: number }; user: string; password: string }[],
-  ) => Promise<string>;
+  ) => Promise<string | undefined>;
   /** How a server of one region reaches another server, such as through a proxy. */
   link: (from: RegionId, to: NodeAddress) => { host: string; port: number };
-  /** Roles that the installation itself brings. */
-  installed: Installed;
+  /** What all subscriptions have in common; undefined: each names one server, and nothing more. */
+  subscriptions?: {
+    /** An airlock knows all nodes of its region and takes the one that accepts writes. */
+    followPrimary: boolean;
+    /** Further words of libpq. */
+    parameters: Readonly<Record<string, string>>;
+  };
+  /** Roles that the servers of a region themselves bring. */
+  installed: (region: RegionId) => Installed;
   /** The physical slot that a node of a region reads its primary's log through. */
   slotOfNode: (node: string) => string;
 };

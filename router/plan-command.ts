@@ -8,12 +8,13 @@
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
+import { withoutPasswords } from '../policies/cluster-state.ts';
 import { SIGHTING_AGE_MS_MAX } from '../policies/place-read.ts';
 import type { Policy } from '../policies/policy.ts';
 import { DatabaseError } from '../regions/postgres.ts';
 import { type Applied, applyPolicy, type Preview, preview } from './apply-plan.ts';
 import type { Effect } from './data-effects.ts';
-import { type LocalWorld, openLocalWorld } from './local-operator.ts';
+import { type OpenedWorld, openWorld, type Where } from './open-world.ts';
 import { OperatorError, Session } from './operator.ts';
 import type { Answer } from './policy-command.ts';
 import { readPolicyFile } from './read-files.ts';
@@ -21,9 +22,8 @@ import { readPolicyFile } from './read-files.ts';
 /** An edge that has not looked for so long serves nothing from a copy any more. */
 export const EDGES_NOTICE_MS = SIGHTING_AGE_MS_MAX;
 
-export type PlanCommandOptions = {
-  root: string;
-  /** Default: the one that the world was started with. */
+export type PlanCommandOptions = Where & {
+  /** Default: the one that the world was started with, or that the installation names. */
   policy?: string;
   /** `YYYY-MM-DD`. */
   today: string;
@@ -42,7 +42,7 @@ export type ApplyCommandOptions = Omit<PlanCommandOptions, 'out'> & {
 type PlanFile = { format: 1; version: number; hash: string };
 
 export async function planCommand(options: PlanCommandOptions): Promise<Answer> {
-  const world = await openLocalWorld(options.root);
+  const world = await openWorld(options);
   const read = await readPolicyFile(policyOf(options, world), world.operator.catalogue);
   if ('complaints' in read) return failed(read.complaints);
   const session = new Session(world.operator);
@@ -66,7 +66,7 @@ export async function planCommand(options: PlanCommandOptions): Promise<Answer> 
 }
 
 export async function applyCommand(options: ApplyCommandOptions): Promise<Answer> {
-  const world = await openLocalWorld(options.root);
+  const world = await openWorld(options);
   const read = await readPolicyFile(policyOf(options, world), world.operator.catalogue);
   if ('complaints' in read) return failed(read.complaints);
   const agreed = options.plan === undefined ? undefined : await planFile(options.plan);
@@ -132,7 +132,7 @@ export function why(error: unknown): string {
   throw error;
 }
 
-function policyOf({ policy }: { policy?: string }, { files }: LocalWorld): string {
+function policyOf({ policy }: { policy?: string }, { files }: OpenedWorld): string {
   return policy === undefined ? files.policy : resolve(policy);
 }
 
@@ -180,7 +180,7 @@ function planJson(policy: Policy, { view, effects, refusals }: Preview) {
       kind,
       direction,
       words,
-      sql: sqlOf(action),
+      sql: sqlOf(action).map(withoutPasswords),
     })),
   };
 }

@@ -16,6 +16,7 @@ import { attributesText } from '../policies/plan.ts';
 import type { Policy } from '../policies/policy.ts';
 import type { Region, RegionId } from '../regions/catalogue.ts';
 import { type Endpoint, runScript, type Sql, verbatim } from '../regions/postgres.ts';
+import { isVerifierOf } from '../regions/scram.ts';
 import { adoptResidents } from './adopt-residents.ts';
 import type { Applied } from './apply-plan.ts';
 import { directoryKeyOf } from './directory.ts';
@@ -24,7 +25,6 @@ import {
   DIRECTORY_KEY_NAME,
   edgePassword,
   feedPassword,
-  keyFrom,
   peerPassword,
   subjectKeyName,
 } from './password-names.ts';
@@ -50,6 +50,10 @@ export type ProvisionOptions = {
   /** What changes the app's tables after that, each once. */
   appMigrations: readonly Migration[];
   report: (step: string) => void;
+  /** What is made before the policy is applied, one thing at a time. */
+  detail?: (step: string) => void;
+  /** Where edges may serve already: how long they may go on serving from what was closed. */
+  edgesNoticeMs?: number;
   /** Aborting it stops between two steps; what is missing is made the next time. */
   signal?: AbortSignal;
 };
@@ -94,8 +98,7 @@ export async function provision(options: ProvisionOptions): Promise<Provisioned>
       text,
       today: options.today,
       by: options.by,
-      // No edge serves yet.
-      edgesNoticeMs: 0,
+      edgesNoticeMs: options.edgesNoticeMs ?? 0,
       // It costs a second, and the next start looks anyway.
       lookAgain: false,
       report: () => {},
@@ -123,7 +126,7 @@ async function adopt(
   session: Session,
   region: RegionId,
 ): Promise<void> {
-  const key = keyFrom(operator.password(DIRECTORY_KEY_NAME));
+  const key = operator.key(DIRECTORY_KEY_NAME);
   await session.transaction(region, async (sql) => {
     const adoption = await adoptResidents(sql, policy, region, (subject) =>
       directoryKeyOf(key, subject),
@@ -138,11 +141,11 @@ function inWords(applied: Exclude<Applied, { kind: 'applied' }>): string {
 }
 
 async function provisionSchemas(
-  { operator, migrations, airlockMigrations, appSchema }: ProvisionOptions,
+  { operator, migrations, airlockMigrations, appSchema, detail = () => {} }: ProvisionOptions,
   session: Session,
   { id, airlocks }: Region,
 ): Promise<void> {
-  const { superuser, password } = operator;
+  const { superuser, password, key } = operator;
   const home = superuser((await session.nodeOf(id)).name);
   const roles: Role[] = Object.values(LOGINS).map((name) => ({
     name,
@@ -152,42 +155,70 @@ async function provisionSchemas(
   roles.push({ name: FEED_ROLE, secret: password(feedPassword(id)), attributes: FEED_ATTRIBUTES });
   await Promise.all([
     session.on(id, async (sql) => {
-      for (const role of roles) await ensureRole(sql, role);
-      await migrate(home, sql, filled(migrations, id));
-      await keepSubjectKey(sql, keyFrom(password(subjectKeyName(id))));
-      await migrate(home, sql, [inAppSchema(appSchema)]);
+      const told = (step: string) => detail(`${id}: ${step}`);
+      for (const role of roles) await ensureRole(sql, role, told);
+      await migrate(home, sql, filled(migrations, id), told);
+      await keepSubjectKey(sql, key(subjectKeyName(id)), told);
+      await migrate(home, sql, [inAppSchema(appSchema)], told);
     }),
     ...airlocks.map(({ name, peers }) =>
       session.on(name, async (sql) => {
+        const told = (step: string) => detail(`${name}: ${step}`);
         for (const peer of peers) {
           const secret = password(peerPassword(id, peer));
-          await ensureRole(sql, { name: peerRole(peer), secret, attributes: PEER_ATTRIBUTES });
+          const role = { name: peerRole(peer), secret, attributes: PEER_ATTRIBUTES };
+          await ensureRole(sql, role, told);
         }
-        await migrate(superuser(name), sql, filled(airlockMigrations, id));
+        await migrate(superuser(name), sql, filled(airlockMigrations, id), told);
       }),
     ),
   ]);
 }
 
 /** The edges' key for subject tokens, so that the database can verify them. */
-async function keepSubjectKey(sql: Sql, key: Buffer): Promise<void> {
+async function keepSubjectKey(sql: Sql, key: Buffer, told: Told): Promise<void> {
   const { inner, outer } = hmacPads(key);
-  await sql`
+  const changed = await sql`
     insert into domicile.subject_key as k (inner_pad, outer_pad) values (${inner}, ${outer})
     on conflict (single) do update set inner_pad = excluded.inner_pad, outer_pad = excluded.outer_pad
-    where k.inner_pad <> excluded.inner_pad`;
+    where k.inner_pad <> excluded.inner_pad
+    returning single`;
+  if (changed.length > 0) told('has the key of its subjects');
 }
 
 type Role = { name: string; secret: string; attributes: readonly string[] };
 
-async function ensureRole(sql: Sql, { name, secret, attributes }: Role): Promise<void> {
-  const [found] = await sql`select from pg_roles where rolname = ${name}`;
+type Told = (step: string) => void;
+
+async function ensureRole(sql: Sql, { name, secret, attributes }: Role, told: Told): Promise<void> {
+  const [found] = await sql<{ verifier: string | null; attributes: string[] }[]>`
+    select rolpassword as verifier, array_remove(array[
+      case when rolcanlogin then 'login' end,
+      case when rolsuper then 'superuser' end,
+      case when rolreplication then 'replication' end,
+      case when rolbypassrls then 'bypassrls' end,
+      case when rolcreaterole then 'createrole' end,
+      case when rolcreatedb then 'createdb' end], null) as attributes
+    from pg_authid where rolname = ${name}`;
+  if (
+    found !== undefined &&
+    attributesText(found.attributes) === attributesText(attributes) &&
+    isVerifierOf(secret, found.verifier)
+  ) {
+    return;
+  }
   const verb = found === undefined ? 'create' : 'alter';
   await sql(verbatim(`${verb} role ${name} ${attributesText(attributes)} password '${secret}'`));
+  told(found === undefined ? `role ${name} is made` : `role ${name} has its rights and password`);
 }
 
 /** Runs each script once, in order, and refuses when one that has run reads differently now. */
-async function migrate(endpoint: Endpoint, sql: Sql, scripts: readonly Script[]): Promise<void> {
+async function migrate(
+  endpoint: Endpoint,
+  sql: Sql,
+  scripts: readonly Script[],
+  told: Told,
+): Promise<void> {
   await sql`create schema if not exists domicile_migrations`;
   await sql`
     create table if not exists domicile_migrations.applied (
@@ -211,6 +242,7 @@ async function migrate(endpoint: Endpoint, sql: Sql, scripts: readonly Script[])
       `begin;\n${text}\n;insert into domicile_migrations.applied (name, sha256) values ('${name}', '${sha256}');\ncommit;`,
       limits,
     );
+    told(`${name} has run`);
   }
 }
 

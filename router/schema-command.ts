@@ -6,7 +6,7 @@
  * apply: 0 when every region has run every script and every cluster is as the policy wants it.
  */
 import { resolve } from 'node:path';
-import { openLocalWorld } from './local-operator.ts';
+import { openWorld, type Where } from './open-world.ts';
 import { Session } from './operator.ts';
 import { appliedAnswer, EDGES_NOTICE_MS, why } from './plan-command.ts';
 import type { Answer } from './policy-command.ts';
@@ -14,9 +14,8 @@ import { readPolicyFile, shown } from './read-files.ts';
 import { type Migration, readMigrations } from './read-migrations.ts';
 import { type Preparation, prepare, rollOutSchema } from './roll-out-schema.ts';
 
-export type SchemaPlanOptions = {
-  root: string;
-  /** Default: the one that the world was started with. */
+export type SchemaPlanOptions = Where & {
+  /** Default: the one that the world was started with, or that the installation names. */
   policy?: string;
   /** `YYYY-MM-DD`. */
   today: string;
@@ -72,8 +71,8 @@ export async function schemaApplyCommand(options: SchemaApplyOptions): Promise<A
   }
 }
 
-async function readAll({ root, policy: named }: SchemaPlanOptions) {
-  const { operator, files } = await openLocalWorld(root);
+async function readAll({ policy: named, ...where }: SchemaPlanOptions) {
+  const { operator, files } = await openWorld(where);
   const policy = named === undefined ? files.policy : resolve(named);
   const [read, scripts] = await Promise.all([
     readPolicyFile(policy, operator.catalogue),

@@ -6,9 +6,8 @@
  * its place, and nothing else.
  */
 import { appendFileSync } from 'node:fs';
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { Policy } from '../policies/policy.ts';
 import type { Catalogue, RegionId } from '../regions/catalogue.ts';
 import { CannotStart } from '../regions/local/cannot-start.ts';
@@ -49,10 +48,11 @@ import {
   keyFrom,
   subjectKeyName,
 } from './password-names.ts';
-import { type Provisioned, provision, type Script } from './provision.ts';
+import { type Provisioned, provision } from './provision.ts';
 import type { AppFiles } from './read-files.ts';
 import { readMigrations } from './read-migrations.ts';
 import { LINKS_FILE, type Links, recordWire, type WireRecorder } from './record-wire.ts';
+import { scriptsToRun } from './scripts-to-run.ts';
 import { type LocalMetrics, localMetrics } from './telemetry/local-metrics.ts';
 
 export type WorldOptions = {
@@ -104,8 +104,6 @@ export type World = {
   stop: () => Promise<void>;
 };
 
-const here = dirname(fileURLToPath(import.meta.url));
-const SCHEMA = join(here, '..', 'regions', 'schema');
 const MAIN = ownModule(import.meta.url, './main');
 
 /** An edge looks at its nodes before it listens; on a busy machine this takes seconds. */
@@ -310,6 +308,7 @@ function operatorOf(
     catalogue,
     superuser: (node) => clusters.superuser(node),
     password: (name) => clusters.password(name),
+    key: (name) => keyFrom(clusters.password(name)),
     passfile: (name, entries) => clusters.passfile(name, entries),
     link: (from, to) => links?.link(from, to) ?? { host: to.host, port: to.port },
     ...LOCAL_ROLES,
@@ -330,9 +329,7 @@ async function provisionFor(
     policyText: await readFile(files.policy, 'utf8'),
     today: options.today,
     by: options.by ?? 'domicile up',
-    migrations: await scripts('0'),
-    airlockMigrations: await scripts('airlock-'),
-    appSchema: await script(files.schema),
+    ...(await scriptsToRun(files.schema)),
     appMigrations: read.migrations,
     report,
     ...(signal !== undefined && { signal }),
@@ -455,15 +452,6 @@ async function startOneKeeper(
     stopLimitMs: EDGE_STOP_MS,
     onExit: (exit) => onExit?.(name, exit),
   });
-}
-
-async function scripts(prefix: string): Promise<Script[]> {
-  const names = (await readdir(SCHEMA)).filter((name) => name.startsWith(prefix)).sort();
-  return Promise.all(names.map((name) => script(join(SCHEMA, name))));
-}
-
-async function script(path: string): Promise<Script> {
-  return { name: basename(path), text: await readFile(path, 'utf8') };
 }
 
 export { catalogueText } from './catalogue-text.ts';

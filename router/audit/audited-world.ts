@@ -13,7 +13,6 @@ import { worldRoot } from '../../regions/local/world-folder.ts';
 import { type Endpoint, LeasePool, type Sql } from '../../regions/postgres.ts';
 import { openLocalWorld } from '../local-operator.ts';
 import type { Operator } from '../operator.ts';
-import { keyFrom } from '../password-names.ts';
 import type { AppFiles } from '../read-files.ts';
 import { LINKS_FILE, type RecordedLink } from '../record-wire.ts';
 
@@ -62,7 +61,7 @@ export async function openRunningWorld(path: string): Promise<AuditedWorld> {
     catalogue,
     nodes: nodesOf(catalogue),
     superuser: operator.superuser,
-    key: (purpose) => keyFrom(operator.password(purpose)),
+    key: operator.key,
     dataDirectory: (node) => join(root, 'postgres', 'clusters', node, 'data'),
     logFile: (node) => join(root, 'logs', `${node}.log`),
     runFolder,

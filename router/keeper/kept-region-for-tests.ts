@@ -23,7 +23,7 @@ import { dataDirectories } from '../../regions/local/world-folder.ts';
 import { ask } from '../../regions/local/world-for-tests.ts';
 import type { Sql } from '../../regions/postgres.ts';
 import { LOCAL_ROLES, noteWorld } from '../local-operator.ts';
-import { keeperToken } from '../password-names.ts';
+import { keeperToken, keyFrom } from '../password-names.ts';
 import {
   type Answer,
   type Call,
@@ -168,6 +168,7 @@ export async function startKeptRegion(
         catalogue: { regions: noted, distances: [] },
         superuser: (node) => running.superuser(node),
         password: (name) => running.password(name),
+        key: (name) => keyFrom(running.password(name)),
         passfile: (name, entries) => running.passfile(name, entries),
         link: (_from, { host, port }) => ({ host, port }),
         ...LOCAL_ROLES,

@@ -100,16 +100,17 @@ export async function serveNotesOn(
       catalogue,
       superuser: (node) => superuser(node, DATABASE),
       password,
+      key: (name) => keyFrom(password(name)),
       passfile: () => Promise.reject(new Error('nobody subscribes here')),
       link: (_from, to) => to,
       slotOfNode: slotName,
-      installed: {
+      installed: () => ({
         private: new Map([
-          [SUPERUSER, LOCAL_ROLES.installed.private.get(SUPERUSER) ?? []],
+          [SUPERUSER, LOCAL_ROLES.installed('eu').private.get(SUPERUSER) ?? []],
           [replicationRole, ['login', 'replication']],
         ]),
         airlock: new Map(),
-      },
+      }),
     },
     policy: read.policy,
     policyText: policy,
