@@ -95,9 +95,8 @@ function operatorOf(
     catalogue,
     superuser: (node) => {
       const { server, region, kind, database } = serverOf(catalogue, node);
-      const { host, port } = reach.get(node) ?? server;
       const password = secrets.password(superuserSecret(region, kind));
-      return { name: node, host, port, database, user: superuser(region), password };
+      return { ...server, ...reach.get(node), database, user: superuser(region), password };
     },
     password: secrets.password,
     key: secrets.key,
