@@ -80,8 +80,8 @@ test('what is written is what is read, and a region may differ', () => {
   });
 });
 
-test('one line is enough', () => {
-  const installation = read('version: 1\n');
+test('little is enough', () => {
+  const installation = read('version: 1\nsubscriptions: { inlinePasswords: true }\n');
   expect(installation.files).toEqual({ app: 'app.ts', secrets: 'secrets.json' });
   expect(installation.superuser('us')).toBe('postgres');
   // A name that every object has is no region.
@@ -110,6 +110,17 @@ test('mistakes are named with their place, and with what was meant', () => {
   ]);
   expect(complaints('[login, replication]', '[login, god]')[0]).toContain('"god" is not one of');
   expect(complaints('version: 1', 'version: 2')).toHaveLength(1);
+});
+
+test('where passwords of subscriptions are is said, one way or the other', () => {
+  const line = '  passwordFile: /run/domicile/passwords\n';
+  expect(complaints(line, '')).toEqual([
+    'installation.yaml:12:1  subscriptions.passwordFile: missing: the libpq password file that lies on every server',
+  ]);
+  expect(complaints(line, '  inlinePasswords: true\n')).toEqual([]);
+  expect(complaints(line, `${line}  inlinePasswords: true\n`)).toEqual([
+    'installation.yaml:14:3  subscriptions.inlinePasswords: stands beside passwordFile: one of them',
+  ]);
 });
 
 test('a password has no place in it', () => {

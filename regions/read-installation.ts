@@ -141,7 +141,13 @@ export const InstallationFile = z
           .max(500)
           .optional()
           .describe(
-            'A libpq password file that lies on every server. Default: passwords stand in the subscriptions, which only superusers can read.',
+            'A libpq password file that lies on every server, as "domicile password-files" writes it.',
+          ),
+        inlinePasswords: z
+          .literal(true)
+          .optional()
+          .describe(
+            'Passwords stand in the subscriptions instead. A peer may copy an airlock, and would read there what opens its private cluster: for tries only.',
           ),
         parameters: z
           .strictObject({
@@ -180,9 +186,10 @@ export function readInstallation(
   file: string,
   catalogue?: Catalogue,
 ): InstallationReading {
-  const reading = readYaml(text, file, InstallationFile, (value, source) =>
-    catalogue === undefined ? [] : judge(value, source, catalogue),
-  );
+  const reading = readYaml(text, file, InstallationFile, (value, source) => [
+    ...judgePasswords(value, source),
+    ...(catalogue === undefined ? [] : judge(value, source, catalogue)),
+  ]);
   return 'ok' in reading ? { installation: installation(reading.ok) } : reading;
 }
 
@@ -221,6 +228,19 @@ function installation(written: InstallationFile): Installation {
       ),
     },
   };
+}
+
+/** What opens a private cluster is not to be left where a peer may look by mistake. */
+function judgePasswords({ subscriptions = {} }: InstallationFile, source: Source): Complaint[] {
+  const { passwordFile, inlinePasswords } = subscriptions;
+  const say = (key: string, message: string) => [
+    complaintAt(source, ['subscriptions', key], { message, at: 'key' }),
+  ];
+  if (passwordFile === undefined && inlinePasswords === undefined) {
+    return say('passwordFile', 'missing: the libpq password file that lies on every server');
+  }
+  if (passwordFile === undefined || inlinePasswords === undefined) return [];
+  return say('inlinePasswords', 'stands beside passwordFile: one of them');
 }
 
 function judge(written: InstallationFile, source: Source, { regions }: Catalogue): Complaint[] {

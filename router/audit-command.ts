@@ -16,7 +16,7 @@ import { formatComplaint } from '../regions/yaml-complaint.ts';
 import {
   type AuditedWorld,
   asSuperuser,
-  openRunningWorld,
+  openAuditedWorld,
   primaryOf,
 } from './audit/audited-world.ts';
 import { loadCanaryModule } from './audit/canary-module.ts';
@@ -33,14 +33,14 @@ import { receiptProbes } from './audit/receipt-findings.ts';
 import { makeReport, openKeyPair, signReport, verifyReport } from './audit/report.ts';
 import { type Probe, runAudit } from './audit/run-audit.ts';
 import { differences } from './observe-world.ts';
+import type { Where } from './open-world.ts';
 import { OperatorError } from './operator.ts';
 import type { Answer } from './policy-command.ts';
 
-export type AuditOptions = {
-  root: string;
+export type AuditOptions = Where & {
   /** Default: the policy in force. */
   policy?: string;
-  /** Where reports and the key pair lie; default: `audit` in the world's folder. */
+  /** Where reports and the key pair lie; default: `audit` in the world's folder, or beside the file. */
   out?: string;
   /** Groups of channels to leave out, with commas between them. */
   without?: string;
@@ -95,7 +95,7 @@ async function oneRound(
   let world: AuditedWorld;
   let judged: JudgedBy;
   try {
-    world = await openRunningWorld(options.root);
+    world = await openAuditedWorld(options);
     judged = await policyOf(world, options.policy);
   } catch (error) {
     if (!(error instanceof CannotStart) && !(error instanceof DatabaseError)) throw error;
@@ -112,7 +112,7 @@ async function oneRound(
     probes: [catalogues(world, policy, disagreeing), ...receiptProbes(world, policy)],
   });
   const endedMs = wallClock();
-  const folder = resolve(options.out ?? join(world.root, 'audit'));
+  const folder = resolve(options.out ?? world.reports);
   await mkdir(folder, { recursive: true });
   const keys = await openKeyPair(folder);
   const report = signReport(

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { peerRole } from '../policies/desired-state.ts';
 import { type Sql, verbatim } from '../regions/postgres.ts';
-import { type AuditedWorld, openRunningWorld } from './audit/audited-world.ts';
+import { type AuditedMachine, type AuditedWorld, openRunningWorld } from './audit/audited-world.ts';
 import { type CanaryModule, loadCanaryModule } from './audit/canary-module.ts';
 import type { ChannelGroup, Patience } from './audit/canary-round.ts';
 import type { AuditResult, Finding } from './audit/finding.ts';
@@ -39,12 +39,15 @@ const SETTLE_MS_MAX = 1_000;
 
 let domicile: TestDomicile;
 let world: AuditedWorld;
+let machine: AuditedMachine;
 let module: CanaryModule;
 const users = {} as Record<Where, string>;
 
 beforeAll(async () => {
   domicile = await startTestDomicile({ recordWire: true });
   world = await openRunningWorld(domicile.root);
+  if (world.machine === undefined) throw new Error('it runs here');
+  machine = world.machine;
   const loaded = await loadCanaryModule(STOREFRONT);
   if ('because' in loaded) throw new Error(loaded.because);
   module = loaded.module;
@@ -233,18 +236,18 @@ describe('a canary that is where it must not be', () => {
           );
           undo.push(() => run(node, 'drop table public.leak'));
         }
-        for (const { logFile, url } of world.edges) {
-          await appendFile(logFile, `${leak}\n`);
+        for (const { name, url } of world.edges) {
+          await appendFile(machine.edgeLog(name), `${leak}\n`);
           const { hostname, port } = new URL(url);
           const socket = connect(Number(port), hostname);
           sockets.push(socket);
           await once(socket, 'connect');
           socket.write(`GET / HTTP/1.1\r\nx-leak: ${leak}`);
         }
-        const inRunFolder = join(world.runFolder, 'leak');
+        const inRunFolder = join(machine.runFolder, 'leak');
         await writeFile(inRunFolder, leak);
         undo.push(() => rm(inRunFolder));
-        for (const { address } of world.wire?.links ?? []) {
+        for (const { address } of machine.wire?.links ?? []) {
           const socket = connect(address.port, address.host);
           socket.on('error', () => {});
           sockets.push(socket);
@@ -357,7 +360,7 @@ describe('a login of a peer', () => {
 
 describe('what cannot be looked at is never clean', () => {
   test('a wire whose recording holds no control', async () => {
-    const path = join(world.runFolder, 'wire', LINKS_FILE);
+    const path = join(machine.runFolder, 'wire', LINKS_FILE);
     const kept = await readFile(path, 'utf8');
     const links = JSON.parse(kept) as { folder: string }[];
     try {

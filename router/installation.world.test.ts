@@ -56,19 +56,18 @@ function on<T>(node: string, use: (sql: Sql) => Promise<T>): Promise<T> {
 }
 
 /** With some lines of `installation.yaml` added; the usual ones are what these servers need. */
-async function installationFile(name = 'installation.yaml', more = ''): Promise<string> {
-  const path = file(name);
+async function installationFile(more = '', subscriptions = '{ inlinePasswords: true }') {
   await writeFile(
-    path,
+    file('installation.yaml'),
     `version: 1
 files:
   app: ${STOREFRONT}
   regions: regions.yaml
   secrets: secrets.json
 roles: { private: { ${STANDBY_ROLE}: [login, replication] } }
+subscriptions: ${subscriptions}
 ${more}`,
   );
-  return path;
 }
 
 function run(...args: string[]): Promise<Ran> {
@@ -177,7 +176,6 @@ describe('before anything is changed', () => {
     await writeFile(file('secrets.json'), JSON.stringify(wrong));
     const [nobody = 0] = await freePorts(1);
     await installationFile(
-      'installation.yaml',
       `reach: { us-x: { host: 127.0.0.1, port: ${nobody} } }\nregions: { asia: { roles: { private: { exporter: [login] } } } }\n`,
     );
     await on('eu-a', (sql) => sql`create role somebody login replication`);
@@ -219,10 +217,7 @@ describe('before anything is changed', () => {
 
   test('an airlock that is no cluster of its own is refused', async () => {
     const { port } = clusters.superuser('us-a');
-    await installationFile(
-      'installation.yaml',
-      `reach: { us-x: { host: 127.0.0.1, port: ${port} } }\n`,
-    );
+    await installationFile(`reach: { us-x: { host: 127.0.0.1, port: ${port} } }\n`);
     // The same superuser's password would be the same, too.
     const good = await readFile(file('secrets.json'), 'utf8');
     const wrong = JSON.parse(good);
@@ -313,7 +308,7 @@ describe('serving', () => {
     expect((await run('edge-settings', '--out', file('edges'))).status).toBe(0);
     await writeFile(file('edges/eu.env'), `${await readFile(file('edges/eu.env'), 'utf8')}X=1\n`);
     expect((await run('edge-settings', '--out', file('edges'))).stderr).toMatch(
-      /eu\.env {2}has other settings/,
+      /eu\.env {2}says something else/,
     );
     await rm(file('edges/eu.env'));
     expect((await run('edge-settings', '--out', file('edges'))).status).toBe(0);
@@ -389,24 +384,18 @@ describe('drift', () => {
 
 describe('a password file on the servers', () => {
   const passwords = () => join(root, 'passwords');
-  const name = () => `subscriptions: { passwordFile: ${passwords()} }\n`;
-  /** For libpq, of every server here: the lines of all clusters together. */
+  const subscriptions = () => `{ passwordFile: ${passwords()} }`;
+  /** All servers here share one disk, so what each would be handed is put together. */
   const lines = async () => {
-    const of = await secrets();
-    const found: string[] = [];
-    for (const { id, database, nodes, airlocks } of catalogue.regions.values()) {
-      for (const { host, port } of nodes) {
-        found.push(`${host}:${port}:${database}:domicile_feed:${of[id].airlock.FEED_PASSWORD}`);
-      }
-      for (const { host, port } of airlocks) {
-        for (const peer of catalogue.regions.keys()) {
-          if (peer === id) continue;
-          const secret = of[peer].postgres[`AIRLOCK_OF_${id.toUpperCase()}_PASSWORD`];
-          found.push(`${host}:${port}:${database}:domicile_peer_${peer}:${secret}`);
-        }
-      }
-    }
-    return found;
+    const handed = await run('password-files', '--out', file('handed'));
+    expect(handed).toMatchObject({ status: 0, stderr: '' });
+    const names = ['us', 'us-x', 'eu', 'eu-x', 'asia', 'asia-x'];
+    const texts = names.map(async (name) => {
+      const path = file(`handed/${name}.passwords`);
+      expect((await stat(path)).mode & 0o777).toBe(0o600);
+      return (await readFile(path, 'utf8')).trimEnd().split('\n');
+    });
+    return (await Promise.all(texts)).flat();
   };
   const write = async (text: readonly string[]) => {
     await writeFile(passwords(), `# of a test\n${text.join('\n')}\n`, { mode: 0o600 });
@@ -414,7 +403,7 @@ describe('a password file on the servers', () => {
   };
 
   test('is looked at on every server before anything is led through it', async () => {
-    await installationFile('installation.yaml', name());
+    await installationFile('', subscriptions());
     const missing = await json('provision', '--check');
     expect(missing.because).toHaveLength(8);
     expect(missing.because).toContain(
@@ -459,6 +448,51 @@ describe('a password file on the servers', () => {
       isMirrored(await call('asia', 'GET', `/users/${umi.id}/card`)),
     );
   });
+});
+
+describe('an audit from elsewhere', () => {
+  const audit = (...more: string[]) => run('audit', '--json', '--out', file('audit'), ...more);
+
+  test('looks at what can be asked over the network, and says of the rest that it was not looked at', async () => {
+    const { status, stdout } = await audit();
+    const { findings, channels } = JSON.parse(stdout);
+    expect(findings).toEqual([]);
+    // Could not look everywhere: never clean.
+    expect(status).toBe(2);
+    const blind = channels.filter(({ because }: { because?: string }) => because !== undefined);
+    const elsewhere = [
+      ...[...catalogue.regions.values()].flatMap(({ nodes, airlocks, edges: named }) => [
+        ...[...nodes, ...airlocks].flatMap(({ name }) => [
+          `${name} data directory`,
+          `${name} server log`,
+        ]),
+        ...named.flatMap(({ name }) => [`${name} log`, `${name} memory`]),
+      ]),
+      'wires',
+    ];
+    expect(blind.map(({ name }: { name: string }) => name).sort()).toEqual(elsewhere.sort());
+    for (const { because, positiveControl } of blind) {
+      expect(because).toMatch(/^it is on another machine, where nobody has looked/);
+      expect(positiveControl).toBe(false);
+    }
+    // What was looked at held its control: each peer's own copies of each airlock.
+    const seen = channels.filter(({ because }: { because?: string }) => because === undefined);
+    expect(seen.length).toBeGreaterThanOrEqual(6);
+    for (const { name, positiveControl } of seen) expect(positiveControl, name).toBe(true);
+  }, 240_000);
+
+  test('is clean of what it was to look at, and finds what leaks', async () => {
+    const without = ['--without', 'data,logs,memory,wires'];
+    const clean = await audit(...without);
+    expect([clean.status, JSON.parse(clean.stdout).findings]).toEqual([0, []]);
+    await on('us-x', (sql) => sql`grant pg_read_all_data to domicile_peer_eu`);
+    const found = await audit(...without);
+    expect(found.status).toBe(1);
+    expect(JSON.parse(found.stdout).findings).toContainEqual(
+      expect.objectContaining({ kind: 'catalogue-differs', region: 'us' }),
+    );
+    expect((await run('policy', 'apply')).status).toBe(0);
+  }, 240_000);
 });
 
 describe('a promotion that nobody tells Domicile of', () => {

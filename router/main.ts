@@ -346,6 +346,17 @@ program
     answer(await edgeSettingsCommand(options.installation, options.out), options.json);
   });
 
+program
+  .command('password-files')
+  .description('write for each cluster of an installation what its subscriptions need')
+  .requiredOption(...installation)
+  .requiredOption('--out <folder>', 'where the files go, such as us.passwords')
+  .option(...json)
+  .action(async (options) => {
+    const { passwordFilesCommand } = await import('./installation/secrets-commands.ts');
+    answer(await passwordFilesCommand(options.installation, options.out), options.json);
+  });
+
 const mirrors = program.command('mirrors').description('copies of what other homes let out');
 
 onWhich(mirrors.command('status'))
@@ -570,14 +581,15 @@ region
     answer(await restoreCommand({ ...options, region }), options.json);
   });
 
-const audit = program
-  .command('audit')
+const audit = onWhich(program.command('audit'))
   .description(
     'prove that every byte of the running world is where its policy lets it be: status 0 clean, 1 findings, 2 could not look',
   )
-  .option(...root)
   .option('--policy <file>', 'a policy to judge by (default: the one in force)')
-  .option('--out <folder>', 'where reports and keys go (default: audit in the root)')
+  .option(
+    '--out <folder>',
+    'where reports and keys go (default: audit in the root, or beside the file)',
+  )
   .option('--without <groups>', 'leave out some of data,logs,memory,peers,wires')
   .option('--continuous', 'go on, with one line of JSON a round')
   .option('--every <time>', 'between the starts of two rounds', '60s')

@@ -1,17 +1,20 @@
 /**
- * How does an auditor reach everything that a running local world holds?
+ * How does an auditor reach everything that a running world holds?
  *
- * From another process than the one that runs it, by its folder alone: addresses from what the
- * edges were started with, passwords from the world's own file, processes from their command lines.
- * Nothing is drawn, written or started here.
+ * From another process than the one that runs it. Of a local world by its folder alone: addresses
+ * from what the edges were started with, passwords from the world's own file, processes from their
+ * command lines. Of an installation by its file; what lies on its machines is out of reach. Nothing is
+ * drawn, written or started here.
  */
 import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import type { Catalogue, Region, RegionId } from '../../regions/catalogue.ts';
 import { commandOf, everyPid } from '../../regions/local/process-identity.ts';
 import { worldRoot } from '../../regions/local/world-folder.ts';
 import { type Endpoint, LeasePool, type Sql } from '../../regions/postgres.ts';
+import { openInstallation } from '../installation/open-installation.ts';
 import { openLocalWorld } from '../local-operator.ts';
+import type { Where } from '../open-world.ts';
 import type { Operator } from '../operator.ts';
 import type { AppFiles } from '../read-files.ts';
 import { LINKS_FILE, type RecordedLink } from '../record-wire.ts';
@@ -25,7 +28,8 @@ export type ClusterNode = {
 };
 
 export type AuditedWorld = {
-  root: string;
+  /** Where reports and keys lie, unless somebody says otherwise. */
+  reports: string;
   operator: Operator;
   /** What the world was started with. */
   files: AppFiles;
@@ -35,11 +39,17 @@ export type AuditedWorld = {
   superuser: (node: string) => Endpoint;
   /** Of 256 bits, as edges hold it. */
   key: (purpose: string) => Buffer;
+  edges: readonly { name: string; region: RegionId; url: string }[];
+  /** What runs on this machine; undefined: all of it runs on others. */
+  machine: AuditedMachine | undefined;
+};
+
+export type AuditedMachine = {
   dataDirectory: (node: string) => string;
   logFile: (node: string) => string;
   /** What edges and the world itself write while they run. */
   runFolder: string;
-  edges: readonly { name: string; region: RegionId; url: string; logFile: string }[];
+  edgeLog: (edge: string) => string;
   /** Processes that were started as this edge. */
   edgePids: (name: string) => number[];
   /** Undefined when what passes between regions is not recorded. */
@@ -48,34 +58,41 @@ export type AuditedWorld = {
 
 const CONNECT_MS_MAX = 10_000;
 
+/** @throws CannotStart when no world runs there, or when the installation's files are not sound. */
+export async function openAuditedWorld({ root, installation }: Where): Promise<AuditedWorld> {
+  if (installation === undefined) return openRunningWorld(root);
+  const path = resolve(installation);
+  const { operator, files } = await openInstallation(path);
+  return auditedWorld(operator, files, join(dirname(path), 'audit'), undefined);
+}
+
 /** @throws CannotStart when no world runs there. */
 export async function openRunningWorld(path: string): Promise<AuditedWorld> {
   const { operator, files } = await openLocalWorld(path);
   const root = (await worldRoot(path)) ?? path;
   const runFolder = join(root, 'run');
-  const { catalogue } = operator;
-  return {
-    root,
-    operator,
-    files,
-    catalogue,
-    nodes: nodesOf(catalogue),
-    superuser: operator.superuser,
-    key: operator.key,
+  return auditedWorld(operator, files, join(root, 'audit'), {
     dataDirectory: (node) => join(root, 'postgres', 'clusters', node, 'data'),
     logFile: (node) => join(root, 'logs', `${node}.log`),
     runFolder,
-    edges: [...catalogue.regions.values()].flatMap(({ id, edges }) =>
-      edges.map(({ name, url }) => ({
-        name,
-        region: id,
-        url,
-        logFile: join(runFolder, `${name}.log`),
-      })),
-    ),
+    edgeLog: (edge) => join(runFolder, `${edge}.log`),
     edgePids: (name) => everyPid().filter((pid) => runsAsEdge(pid, name, runFolder)),
     wire: wireOf(runFolder),
-  };
+  });
+}
+
+function auditedWorld(
+  operator: Operator,
+  files: AppFiles,
+  reports: string,
+  machine: AuditedMachine | undefined,
+): AuditedWorld {
+  const { catalogue, superuser, key } = operator;
+  const edges = [...catalogue.regions.values()].flatMap(({ id, edges: named }) =>
+    named.map(({ name, url }) => ({ name, region: id, url })),
+  );
+  const nodes = nodesOf(catalogue);
+  return { reports, operator, files, catalogue, nodes, superuser, key, edges, machine };
 }
 
 /** Runs statements as a superuser of one node, on a connection that ends with them. */
@@ -134,7 +151,7 @@ function runsAsEdge(pid: number, name: string, runFolder: string): boolean {
   );
 }
 
-function wireOf(runFolder: string): AuditedWorld['wire'] {
+function wireOf(runFolder: string): AuditedMachine['wire'] {
   const folder = join(runFolder, 'wire');
   const list = join(folder, LINKS_FILE);
   if (!existsSync(list)) return undefined;

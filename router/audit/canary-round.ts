@@ -5,7 +5,7 @@
  * travels has travelled, put a control into every channel, and search each of them. Then take away
  * what was put there. A step that fails makes its channels blind; it does not end the round.
  */
-import { appendFile, readFile, rm, writeFile } from 'node:fs/promises';
+import { appendFile, rm, writeFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { subscriptionFrom } from '../../policies/desired-state.ts';
@@ -17,8 +17,15 @@ import { formatLsn, type Lsn, lsnFromPostgres } from '../../regions/position.ts'
 import { DatabaseError, type Endpoint, LeasePool } from '../../regions/postgres.ts';
 import { failureInWords, ReplicationSession } from '../../regions/replication-client.ts';
 import { directoryKeyOf } from '../directory.ts';
+import { passwordFor, passwordLines } from '../password-lines.ts';
 import type { RecordedLink } from '../record-wire.ts';
-import { type AuditedWorld, asSuperuser, type ClusterNode, primaryOf } from './audited-world.ts';
+import {
+  type AuditedMachine,
+  type AuditedWorld,
+  asSuperuser,
+  type ClusterNode,
+  primaryOf,
+} from './audited-world.ts';
 import { encodingsOf } from './canary-encodings.ts';
 import type { CanaryModule } from './canary-module.ts';
 import { CanaryScanner } from './canary-scanner.ts';
@@ -208,13 +215,20 @@ class Round {
     const passfile = words.get('passfile');
     if (inline !== undefined) return { user, password: inline };
     if (passfile === undefined) return { because: `${subscription} names no password file` };
-    try {
-      const [line = ''] = (await readFile(passfile, 'utf8')).split('\n');
-      return { user, password: (line.split(/(?<!\\):/)[4] ?? '').replace(/\\([\\:])/g, '$1') };
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      return { because: `its password file cannot be read (${code})` };
-    }
+    // As the server sees it, which may be another machine than this one.
+    const read = await this.#attempt(() =>
+      asSuperuser(
+        this.#world.superuser(primary),
+        (sql) => sql<{ text: string | null }[]>`select pg_read_file(${passfile}, true) as text`,
+        STATEMENT_MS_MAX,
+      ),
+    );
+    if ('because' in read) return { because: `its password file cannot be read: ${read.because}` };
+    const fields = ['host', 'port', 'dbname', 'user'].map((name) => words.get(name) ?? '');
+    const password = passwordFor(fields, passwordLines(read.value[0]?.text ?? ''));
+    return password === undefined
+      ? { because: `its password file has no line for ${fields.join(':')}` }
+      : { user, password };
   }
 
   async #openTaps(credentials: readonly Credential[]): Promise<void> {
@@ -406,9 +420,14 @@ class Round {
   }
 
   async #searchData(): Promise<void> {
-    for (const node of this.#world.nodes) {
+    const { machine, nodes } = this.#world;
+    for (const node of nodes) {
+      if (machine === undefined) {
+        this.#blind(`${node.name} data directory`, placeOf(node), elsewhere('data'));
+        continue;
+      }
       const into = this.#gathering();
-      const unread = await scanFolder(this.#world.dataDirectory(node.name), into);
+      const unread = await scanFolder(machine.dataDirectory(node.name), into);
       const because =
         unreadInWords(unread) ?? this.#unplanted.get(node.name) ?? this.#missingAtHome(node, into);
       // Both where rows lie and where their history does.
@@ -434,15 +453,26 @@ class Round {
   }
 
   async #searchLogs(): Promise<void> {
-    for (const node of this.#world.nodes) {
+    const { machine, nodes, edges } = this.#world;
+    if (machine === undefined) {
+      for (const { name, region } of nodes) {
+        this.#blind(`${name} server log`, { kind: 'region', region: region.id }, elsewhere('logs'));
+      }
+      for (const { name, region } of edges) {
+        this.#blind(`${name} log`, { kind: 'region', region }, elsewhere('logs'));
+      }
+      return;
+    }
+    for (const node of nodes) {
       const into = this.#gathering();
-      const unread = await scanFolder(this.#world.logFile(node.name), into);
+      const unread = await scanFolder(machine.logFile(node.name), into);
       // A log is not open to peers, an airlock's neither.
       const place: Place = { kind: 'region', region: node.region.id };
       const because = unreadInWords(unread) ?? this.#unplanted.get(node.name);
       this.#look(`${node.name} server log`, place, into, into.controlAt.size > 0, because);
     }
-    for (const { name, region, logFile } of this.#world.edges) {
+    for (const { name, region } of edges) {
+      const logFile = machine.edgeLog(name);
       // An edge logs nothing that a client sends, so its control is a line of our own.
       const line = { event: 'audit-control', control: this.#control };
       const written = await tried(() => appendFile(logFile, `${JSON.stringify(line)}\n`));
@@ -452,12 +482,12 @@ class Round {
       const because = unreadInWords(unread) ?? written;
       this.#look(`${name} log`, place, into, into.controlAt.size > 0, because);
     }
-    await this.#searchRunFolder();
+    await this.#searchRunFolder(machine);
   }
 
   /** What the world itself has written; whose bytes lie there does not follow from the name. */
-  async #searchRunFolder(): Promise<void> {
-    const { runFolder, catalogue, edges } = this.#world;
+  async #searchRunFolder({ runFolder }: AuditedMachine): Promise<void> {
+    const { catalogue, edges } = this.#world;
     const marker = join(runFolder, `audit-control-${this.#control.slice(-8)}`);
     const written = await tried(() => writeFile(marker, this.#control, { mode: 0o600 }));
     const into = this.#gathering();
@@ -470,9 +500,14 @@ class Round {
   }
 
   async #searchMemory(): Promise<void> {
-    for (const { name, region, url } of this.#world.edges) {
+    const { machine, edges } = this.#world;
+    for (const { name, region, url } of edges) {
       const place: Place = { kind: 'region', region };
-      const pids = this.#world.edgePids(name);
+      if (machine === undefined) {
+        this.#blind(`${name} memory`, place, elsewhere('memory'));
+        continue;
+      }
+      const pids = machine.edgePids(name);
       if (pids.length === 0) {
         this.#blind(`${name} memory`, place, 'no process was found that runs this edge');
         continue;
@@ -496,11 +531,14 @@ class Round {
   }
 
   async #searchWires(): Promise<void> {
-    const { wire, catalogue } = this.#world;
+    const { machine, catalogue } = this.#world;
+    const wire = machine?.wire;
     if (wire === undefined) {
       const place: Place = { kind: 'anywhere', regions: [...catalogue.regions.keys()] };
       const because =
-        'what passes between regions is not recorded; start the world with --record-wire, or leave this out with --without wires';
+        machine === undefined
+          ? elsewhere('wires')
+          : 'what passes between regions is not recorded; start the world with --record-wire, or leave this out with --without wires';
       this.#blind('wires', place, because);
       return;
     }
@@ -574,6 +612,11 @@ class Round {
       return { because: error.message };
     }
   }
+}
+
+/** Which files and processes hold what is not seen from here. It is said, and never taken as clean. */
+function elsewhere(group: ChannelGroup): string {
+  return `it is on another machine, where nobody has looked; leave it out with --without ${group} if somebody else does`;
 }
 
 function lookOfCopy(name: string, place: Place, copy: Copy): Look {

@@ -170,19 +170,15 @@ function copyAsWorld(region: Region, operator: Operator, { endpoint }: Instance)
   const alone: Region = { ...region, nodes: [{ name, host, port }], airlocks: [], edges: [] };
   const catalogue: Catalogue = { regions: new Map([[region.id, alone]]), distances: [] };
   return {
-    root: '',
+    reports: '',
     operator: { ...operator, catalogue },
     files: { app: '', policy: '', regions: '', schema: '', migrations: '' },
     catalogue,
     nodes: [{ name, region: alone, kind: 'private', peers: [] }],
     superuser: () => endpoint,
-    key: (purpose) => keyFrom(operator.password(purpose)),
-    dataDirectory: () => '',
-    logFile: () => '',
-    runFolder: '',
+    key: operator.key,
     edges: [],
-    edgePids: () => [],
-    wire: undefined,
+    machine: undefined,
   };
 }
 

@@ -28,6 +28,9 @@ export type ProvisionCommandOptions = {
   signal: AbortSignal;
 };
 
+const INLINE =
+  'passwords stand in the subscriptions, for tries only: a peer may copy an airlock, and would read there what opens its private cluster; name a passwordFile';
+
 /** @throws CannotStart when the files are not sound. */
 export async function provisionCommand(options: ProvisionCommandOptions): Promise<Answer> {
   const { today, by, print, signal } = options;
@@ -39,7 +42,9 @@ export async function provisionCommand(options: ProvisionCommandOptions): Promis
   if (options.createDatabases === true && options.check !== true) {
     await createDatabases(operator, print);
   }
-  const { complaints, remarks } = await surveyServers(operator);
+  const { complaints, remarks: seen } = await surveyServers(operator);
+  const inline = opened.installation.subscriptions.passwordFile === undefined;
+  const remarks = [...seen, ...(inline ? [INLINE] : [])];
   const remarked = remarks.map((remark) => `Note: ${remark}`);
   if (complaints.length > 0) {
     return {

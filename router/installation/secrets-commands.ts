@@ -1,13 +1,15 @@
 /**
- * `domicile new-secrets` and `domicile edge-settings`: where do an installation's secrets come from,
- * and what does each region's edge start with?
+ * `domicile new-secrets`, `edge-settings` and `password-files`: where do an installation's secrets
+ * come from, and what is each region handed?
  *
  * Secrets are drawn once, here, and never replaced. Edges get what their own region needs, in a file
- * of their own that `node --env-file` and systemd's `EnvironmentFile` read.
+ * of their own that `node --env-file` and systemd's `EnvironmentFile` read; servers get what their
+ * subscriptions need, in a password file of libpq.
  */
 import { mkdir, readFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { CannotStart } from '../../regions/local/cannot-start.ts';
+import { type PasswordEntry, passwordsWanted } from '../feed-connections.ts';
 import type { Answer } from '../policy-command.ts';
 import { shown } from '../read-files.ts';
 import { openInstallation, readInstallationFiles } from './open-installation.ts';
@@ -41,25 +43,66 @@ export async function newSecretsCommand(
 /** @throws CannotStart when the files are not sound, or one of another content is there. */
 export async function edgeSettingsCommand(path: string, out: string): Promise<Answer> {
   const { operator, secrets } = await openInstallation(resolve(path));
-  const folder = resolve(out);
   const files = [...operator.catalogue.regions.keys()].map((region) => ({
-    path: join(folder, `${region}.env`),
+    path: join(resolve(out), `${region}.env`),
     text: environmentText(region, secrets.edge(region)),
+    whose: `the edges of ${region}`,
   }));
+  return handedOut(files);
+}
+
+/** @throws CannotStart when the files are not sound, or one of another content is there. */
+export async function passwordFilesCommand(path: string, out: string): Promise<Answer> {
+  const { operator, installation } = await openInstallation(resolve(path));
+  const { passwordFile } = installation.subscriptions;
+  if (passwordFile === undefined) {
+    throw new CannotStart(
+      `${shown(resolve(path))}  names no subscriptions.passwordFile, so servers need none`,
+    );
+  }
+  const { regions } = operator.catalogue;
+  const wanted = Map.groupBy(passwordsWanted(operator), ({ reader }) => reader);
+  const files = [...wanted].map(([reader, all]) => ({
+    path: join(resolve(out), `${reader}.passwords`),
+    text: all.flatMap(({ database, entries }) => entries.map(lineOf(database))).join(''),
+    whose: `${
+      regions
+        .get(reader)
+        ?.nodes.map(({ name }) => name)
+        .join(', ') ?? reader
+    }, as ${passwordFile}`,
+  }));
+  return handedOut(files);
+}
+
+function lineOf(database: string) {
+  return ({ to, user, password }: PasswordEntry) =>
+    `${[to.host, String(to.port), database, user, password]
+      .map((field) => field.replaceAll(/[\\:]/g, '\\$&'))
+      .join(':')}\n`;
+}
+
+type HandedOut = { path: string; text: string; whose: string };
+
+async function handedOut(files: readonly HandedOut[]): Promise<Answer> {
   const there = await Promise.all(files.map((file) => textOf(file.path)));
   const other = files.filter(({ text }, nth) => there[nth] !== undefined && there[nth] !== text);
   if (other.length > 0) {
     throw new CannotStart(
       other
-        .map((file) => `${shown(file.path)}  has other settings: remove it, or name another folder`)
+        .map(
+          (file) => `${shown(file.path)}  says something else: remove it, or name another folder`,
+        )
         .join('\n'),
     );
   }
-  await mkdir(folder, { recursive: true, mode: 0o700 });
-  for (const file of files) await writePrivately(file.path, file.text);
+  for (const { path, text } of files) {
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    await writePrivately(path, text);
+  }
   return {
-    lines: files.map((file) => `${shown(file.path)} is for the edges there and for nobody else.`),
-    json: { files: files.map((file) => file.path) },
+    lines: files.map(({ path, whose }) => `${shown(path)} is for ${whose}, and for nobody else`),
+    json: { files: files.map(({ path }) => path) },
     exitCode: 0,
   };
 }

@@ -21,6 +21,7 @@ import { DatabaseError, type Endpoint, LeasePool, type Sql } from '../../regions
 import { ARCHIVE_SLOT } from '../backup/archive-slot.ts';
 import { passwordsWanted } from '../feed-connections.ts';
 import type { Operator } from '../operator.ts';
+import { passwordFor, passwordLines } from '../password-lines.ts';
 import { LOGINS } from '../region-database.ts';
 
 export type Survey = { complaints: readonly string[]; remarks: readonly string[] };
@@ -415,29 +416,12 @@ async function passwordsOf(
   const lines = passwordLines(text);
   return wanted.flatMap(({ host, port, database, user, password }) => {
     const fields = [host, String(port), database, user];
-    // libpq takes the first line that fits.
-    const line = lines.find((one) => fields.every((field, nth) => fits(one[nth], field)));
-    const place = `${host}:${port}:${database}:${user}`;
-    if (line === undefined) return [`${endpoint.name}: ${file} has no line for ${place}`];
-    if (line[4] === password) return [];
+    const written = passwordFor(fields, lines);
+    const place = fields.join(':');
+    if (written === undefined) return [`${endpoint.name}: ${file} has no line for ${place}`];
+    if (written === password) return [];
     return [`${endpoint.name}: ${file} has another password for ${place} than the secrets file`];
   });
-}
-
-function fits(written: string | undefined, wanted: string): boolean {
-  return written === '*' || written === wanted;
-}
-
-/** Each line in its five fields, as libpq reads it. */
-export function passwordLines(text: string): string[][] {
-  return text
-    .split('\n')
-    .filter((line) => line.trim() !== '' && !line.startsWith('#'))
-    .map((line) =>
-      [...line.matchAll(/((?:[^:\\]|\\.)*)(?::|$)/g)].map(([, field = '']) =>
-        field.replaceAll(/\\(.)/g, '$1'),
-      ),
-    );
 }
 
 async function asking<T>(endpoint: Endpoint, use: (sql: Sql) => Promise<T>): Promise<T> {
