@@ -17,6 +17,7 @@ import type { RegionId } from '../regions/catalogue.ts';
 import { formatLsn } from '../regions/position.ts';
 import { cookieFields, isLoopback, SESSION_HEADER } from './carried-session.ts';
 import type { RegionPicture } from './console/region-picture.ts';
+import type { TraceParts } from './console/trace-search.ts';
 import { type Domicile, listedRoutes, lockBody, touchedBy } from './domicile.ts';
 import { type Edge, type NodeEnv, routeOf, targetOf } from './edge.ts';
 import { holdBodies, leaveBody } from './held-body.ts';
@@ -26,7 +27,7 @@ import { hopContent } from './peers.ts';
 import type { PolicyInForce } from './policy-in-force.ts';
 import { problem, Refusal } from './problem.ts';
 import { limitedBody } from './request-body.ts';
-import { BETWEEN_EDGES, CONSOLE_QUESTION, HEALTH, Stay } from './stay.ts';
+import { BETWEEN_EDGES, isLook, Stay } from './stay.ts';
 import { HOP_TRACE_HEADER, methodName, TRACE_RESPONSE_HEADER } from './telemetry/telemetry.ts';
 import { VERSION } from './version.ts';
 import { DecideAnew, Visit } from './visit.ts';
@@ -45,6 +46,7 @@ export type EdgeConsole = {
   /** Undefined for requests that are not for it. */
   answer: (request: Request, env: NodeEnv) => Promise<Response> | undefined;
   picture: () => Promise<RegionPicture>;
+  traceParts: (traceId: string) => TraceParts;
 };
 
 export type EdgeFetch = (request: Request, env?: NodeEnv) => Promise<Response>;
@@ -65,6 +67,7 @@ const SLOW_CLIENTS_EVERY_MS = 500;
 const WITH_BODY = ALL_METHODS.filter((method) => method !== 'GET' && method !== 'HEAD');
 
 const Key = z.string().regex(/^[A-Za-z0-9_-]{22}$/);
+const TraceId = z.string().regex(/^[0-9a-f]{32}$/);
 const ClaimBody = z.strictObject({ key: Key, home: z.string().max(16), claim: z.uuid() });
 const ReleaseBody = z.strictObject({ key: Key, claim: z.uuid() });
 
@@ -284,6 +287,11 @@ function betweenEdges(
       if (console === undefined) throw new Refusal({ kind: 'not-found' });
       return c.json(await console.picture());
     })
+    .get('/console/traces/:key', (c) => {
+      const key = TraceId.safeParse(c.req.param('key'));
+      if (console === undefined || !key.success) throw new Refusal({ kind: 'not-found' });
+      return c.json(console.traceParts(key.data));
+    })
     .post('/claims', async (c) => {
       const { key, home, claim } = ClaimBody.parse(await c.req.json());
       return c.json(await edge.claimHere(key, home, claim, leftMs(edge, c.env.visit)));
@@ -368,13 +376,10 @@ async function arrival(
   return { from, budgetMs, policy, request: new Request(url, { method, headers, body }) };
 }
 
-/** What is asked all the time by whoever looks at an edge. */
-const LOOKS = [HEALTH, CONSOLE_QUESTION];
-
 /** A look at an edge is no request of anybody's. A peer is believed once its hop is. */
 function beginTrace(edge: Edge, { method, url, headers }: Request, visit: Visit, genuine: boolean) {
   const { telemetry } = edge;
-  if (telemetry === undefined || LOOKS.some((look) => url.endsWith(look))) return;
+  if (telemetry === undefined || isLook(url)) return;
   visit.trace = telemetry.begin({
     method,
     scheme: url.startsWith('https:') ? 'https' : 'http',
@@ -418,10 +423,7 @@ function stamp(
     else outgoing.setHeader(name, value);
   };
   for (const [name, value] of visit.fields(edge.now())) set(name, value);
-  edge.count(
-    visit,
-    LOOKS.some((look) => url.endsWith(look)),
-  );
+  edge.count(visit, isLook(url));
   if (visit.decision.kind === 'refuse') logRefusal(edge, visit, visit.decision.because, response);
   const { ids } = visit.trace;
   if (ids !== undefined) set(TRACE_RESPONSE_HEADER, `00-${ids.traceId}-${ids.spanId}-01`);

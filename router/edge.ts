@@ -45,7 +45,7 @@ import { RegionDatabase } from './region-database.ts';
 import { inTime } from './request-body.ts';
 import { SessionTokens } from './session-token.ts';
 import type { Place } from './share.ts';
-import { CONSOLE_QUESTION } from './stay.ts';
+import { CONSOLE_QUESTION, TRACE_QUESTION } from './stay.ts';
 import { SubjectTokens } from './subject-token.ts';
 import {
   HOP_TRACE_HEADER,
@@ -142,6 +142,7 @@ const ASK_DIRECTORY: Question = { method: 'GET', route: '/.domicile/directory/:k
 const ASK_CLAIM: Question = { method: 'POST', route: '/.domicile/claims' };
 const ASK_RELEASE: Question = { method: 'DELETE', route: '/.domicile/claims' };
 const ASK_CONSOLE: Question = { method: 'GET', route: CONSOLE_QUESTION };
+const ASK_TRACE: Question = { method: 'GET', route: `${TRACE_QUESTION}:key` };
 
 /** An edge may give a peer or a node of its own at most this long for a router's own question. */
 const QUESTION_MS_MAX = 1_000;
@@ -743,12 +744,22 @@ export class Edge {
     return this.#askPeer(peer, ASK_CONSOLE, budgetMs, NO_TRACE, {});
   }
 
+  /** What one edge of another region has of a trace. @throws Error as `pictureOf` */
+  tracePartsOf(
+    peer: RegionId,
+    edge: string,
+    traceId: string,
+    budgetMs: number,
+  ): Promise<{ status: number; body: unknown }> {
+    return this.#askPeer(peer, ASK_TRACE, budgetMs, NO_TRACE, { key: traceId, edge });
+  }
+
   async #askPeer(
     peer: RegionId,
     question: Question,
     budgetMs: number,
     trace: Trace,
-    { key = '', body }: { key?: string; body?: unknown },
+    { key = '', edge, body }: { key?: string; edge?: string; body?: unknown },
   ): Promise<{ status: number; body: unknown }> {
     const payload = body === undefined ? undefined : new TextEncoder().encode(JSON.stringify(body));
     const passage = this.peers.enter(peer, 'question', payload?.length ?? 0);
@@ -760,6 +771,7 @@ export class Edge {
       headers: { 'content-type': 'application/json', ...asked.fields },
       body: payload,
       budgetMs,
+      edge,
       // Directory and claims know homes, not policies.
       policy: undefined,
     });

@@ -225,3 +225,22 @@ test('bodies for a slow region are held up to a bound, which is nobody else’s'
   await held;
   expect(peers.stats().eu?.requests.bytesHeld).toBe(0);
 });
+
+test('what is meant for one edge of a region goes to no other, though that one is silent', async () => {
+  const heard: string[] = [];
+  const named = (name: string) =>
+    edge((_, response) => {
+      heard.push(name);
+      response.end();
+    });
+  const [first, second] = [await named('first'), await named('second')];
+  const peers = peersOf({ eu: [first.url, second.url, 'http://127.0.0.1:1'] });
+  for (let n = 0; n < 4; n++) {
+    await send(peers, 'eu', { ...GET, edge: 'edge-eu-1' });
+  }
+  expect(heard).toEqual(['second', 'second', 'second', 'second']);
+  const answer = await send(peers, 'eu', { ...GET, edge: 'edge-eu-2' });
+  expect(answer).toMatchObject({ kind: 'unreachable', sent: false, code: 'ECONNREFUSED' });
+  expect(heard.length).toBe(4);
+  expect(underWay(peers, 'eu')).toBe(0);
+});

@@ -35,6 +35,8 @@ export type PeerRequest = {
   budgetMs: number;
   /** Under which the request was sent on; undefined for a question of the router's own. */
   policy: HopPolicy | undefined;
+  /** The only one of the region's edges that it is meant for; undefined: whichever takes it. */
+  edge?: string | undefined;
 };
 
 /** Null where the status has no body. */
@@ -211,6 +213,7 @@ export class Peers {
       const edge = edges[(first + i) % edges.length];
       const leftMs = deadlineMs - now();
       if (edge === undefined || leftMs <= 0) break;
+      if (request.edge !== undefined && request.edge !== edge.name) continue;
       if (stance(edge.circuit, now()).kind !== 'pass') continue;
       answer = await this.#sendTo(edge, to, place, request, { leftMs, travelMs });
       if (answer.kind === 'answered' || answer.sent) return answer;

@@ -18,6 +18,24 @@ export const BETWEEN_EDGES = '/.domicile/';
 export const HEALTH = `${BETWEEN_EDGES}health`;
 /** What the console of another region asks, second for second. */
 export const CONSOLE_QUESTION = `${BETWEEN_EDGES}console`;
+/** What it asks for its part of one trace. */
+export const TRACE_QUESTION = `${CONSOLE_QUESTION}/traces/`;
+
+/** Asked by whoever looks at an edge: no request of anybody's. What a client writes behind a `?` is its own. */
+export function isLook(url: string): boolean {
+  return (
+    isAt(url, HEALTH) || isAt(url, CONSOLE_QUESTION) || url.startsWith(TRACE_QUESTION, pathAt(url))
+  );
+}
+
+function pathAt(url: string): number {
+  return url.indexOf('/', url.indexOf('://') + 3);
+}
+
+function isAt(url: string, path: string): boolean {
+  const from = pathAt(url);
+  return url.length === from + path.length && url.startsWith(path, from);
+}
 
 export class Stay {
   readonly hopHeader: string | null;
@@ -39,7 +57,7 @@ export class Stay {
       const proven = this.#edge.admission.isProven(senderOf(hopHeader));
       return this.#enter(proven ? this.#kindOfHop() : 'stranger');
     }
-    return this.#request.url.endsWith(HEALTH) ? undefined : this.#enter('client');
+    return isAt(this.#request.url, HEALTH) ? undefined : this.#enter('client');
   }
 
   /** The hop is genuine. Undefined when it may go on. */

@@ -20,7 +20,8 @@ import { Announcement, type Experiments } from './experiments.ts';
 import type { Operators } from './operators-file.ts';
 import { isFromElsewhere, isFromOwnPage } from './same-origin.ts';
 import { SubjectQuestionBody, type Subjects } from './subjects.ts';
-import { traceAnswer, tracesAnswer } from './traces.ts';
+import type { TraceSearch } from './trace-search.ts';
+import { tracesAnswer } from './traces.ts';
 import type { WorldLooker } from './world-picture.ts';
 
 export type ConsoleServerOptions = {
@@ -30,6 +31,7 @@ export type ConsoleServerOptions = {
   /** By path. `open` are those that the sign-in page is made of. */
   files: ReadonlyMap<string, ConsoleFile>;
   world: WorldLooker;
+  search: TraceSearch;
   subjects: Subjects;
   experiments: Experiments;
   drawSecret: () => string;
@@ -51,6 +53,8 @@ const API = `${ROOT}/api`;
 const COOKIE = 'domicile-console';
 
 /** More than any token, question or announcement needs. */
+/** Those who look for other traces are through by then. */
+const SEARCH_AGAIN_MS = 1_000;
 const BODY_BYTES_MAX = 32 * 1024;
 /** A body that comes drop by drop is given up. */
 const BODY_MS_MAX = 5_000;
@@ -134,7 +138,7 @@ export class ConsoleServer {
   }
 
   #read(path: string, caller: Caller): (() => Promise<Response>) | null {
-    const { edge, world } = this.#options;
+    const { edge, world, search } = this.#options;
     const { telemetry } = edge;
     switch (path) {
       case '/state':
@@ -153,8 +157,19 @@ export class ConsoleServer {
     const [, traceId] = /^\/traces\/([0-9a-f]{32})$/.exec(path) ?? [];
     if (traceId === undefined) return null;
     return async () => {
-      const answer = traceAnswer(telemetry, traceId);
-      return answer === undefined ? problem({ kind: 'console-nothing-here' }) : json(answer);
+      const found = await search.find(traceId);
+      switch (found.kind) {
+        case 'found':
+          return json(found.answer);
+        case 'nowhere':
+          return problem({ kind: 'console-nothing-here' });
+        case 'busy':
+          return problem({
+            kind: 'overloaded',
+            where: { kind: 'edge', region: edge.here },
+            retryAfterMs: SEARCH_AGAIN_MS,
+          });
+      }
     };
   }
 

@@ -4,7 +4,7 @@
  * One edge's view of everything, made of what it sees itself and what its peers tell it, as plain
  * JSON. Nothing of it names a person: subjects are keyed hashes, routes are patterns.
  */
-import type { RecordedRefusal, RecordedTrace } from '../telemetry/telemetry.ts';
+import type { RecordedRefusal, RecordedSpan } from '../telemetry/telemetry.ts';
 
 export type ConsoleRole = 'viewer' | 'operator';
 
@@ -145,8 +145,26 @@ export type TracesAnswer = {
   }[];
 };
 
-/** `GET /console/api/traces/:traceId`. */
-export type TraceAnswer = { trace: RecordedTrace };
+/** `GET /console/api/traces/:traceId`: what all edges that answer have of it. */
+export type TraceAnswer = {
+  trace: { traceId: string; spans: readonly SpanView[] };
+  /** One for each region that has told something of it, or should have. */
+  parts: readonly PartView[];
+};
+
+/** Times are by the clock of the edge that the client met. */
+export type SpanView = RecordedSpan & { region: string };
+
+export type PartView = { region: string } & PartSays;
+type PartSays =
+  /** By how much its clock differs at least, in milliseconds; 0 where nothing shows that it does. */
+  | { kind: 'told'; movedMs: number }
+  /** It keeps nothing of this trace, or not any more, though the request was sent there. */
+  | { kind: 'forgotten' }
+  /** It records nothing. */
+  | { kind: 'off' }
+  /** `isPart`: whether the other spans say that it had a part in it. */
+  | { kind: 'silent'; isPart: boolean; why: string };
 
 /**
  * `POST /console/api/subjects/explain`, for operators: who is asked for by directory key or by the

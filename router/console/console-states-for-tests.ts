@@ -4,13 +4,14 @@
  * Pictures of a system that is well, under load, in a failover, without a region, in an experiment,
  * and one whose every text is an attack, at a moment that is given.
  */
-import type { RecordedRefusal, RecordedTrace } from '../telemetry/telemetry.ts';
+import type { RecordedRefusal } from '../telemetry/telemetry.ts';
 import type {
   ConsoleState,
   LinkView,
   NodeView,
   RegionView,
   SubjectAnswer,
+  TraceAnswer,
   TracesAnswer,
   Traffic,
 } from './console-state.ts';
@@ -361,7 +362,8 @@ export function traceLines(atMs: number, count = 80): TracesAnswer {
   return { traces };
 }
 
-export function recordedTrace(atMs: number, of: string): RecordedTrace {
+/** Of an edge that was met in eu, whose home in us has a clock that goes wrong, while asia is silent. */
+export function wholeTraceAnswer(atMs: number, of: string): TraceAnswer {
   const span = (
     spanId: string,
     parentSpanId: string | undefined,
@@ -379,41 +381,54 @@ export function recordedTrace(atMs: number, of: string): RecordedTrace {
     durationMs,
     error: false,
     attributes,
+    region: spanId.startsWith('a') ? 'eu' : 'us',
   });
   return {
-    traceId: of,
-    spans: [
-      span('a1', undefined, 'POST /users/:user/orders', 'server', 0, 97.4, {
-        'domicile.decision': 'forward',
-        'domicile.to': 'us',
-        'domicile.home': 'us',
-        'domicile.policy.version': 3,
-        'domicile.policy.source': 'recorded',
-        'domicile.subject': 's4bf92f3577b',
-        'http.request.method': 'POST',
-        'http.route': '/users/:user/orders',
-        'http.response.status_code': 201,
-      }),
-      span('a2', 'a1', 'domicile.directory', 'internal', 0.4, 1.2),
-      span('a3', 'a1', 'POST /users/:user/orders', 'client', 2, 94.8, { 'domicile.to': 'us' }),
-      span('b1', 'a3', 'POST /users/:user/orders', 'server', 45, 8.9, {
-        'domicile.region': 'us',
-        'domicile.decision': 'serve',
-        'domicile.node': 'us-a',
-        'domicile.rung': 'primary',
-        'domicile.level': 'session',
-        'domicile.passed_over': ['us-b:behind'],
-        'domicile.durability': 'replicated',
-        'domicile.floor': '1/0/51A3E10',
-        'domicile.position': '1/0/51A3F28',
-      }),
-      span('b2', 'b1', 'domicile.wait', 'internal', 45.6, 2.1, { 'domicile.wait.for': 'replica' }),
-      span('b3', 'b1', 'write storefront', 'client', 48.2, 5.1, {
-        'db.system.name': 'postgresql',
-        'db.namespace': 'storefront',
-        'domicile.node': 'us-a',
-      }),
+    parts: [
+      { region: 'eu', kind: 'told', movedMs: 0 },
+      { region: 'us', kind: 'told', movedMs: 212.4 },
+      { region: 'asia', kind: 'silent', isPart: true, why: 'it does not answer in time' },
     ],
+    trace: {
+      traceId: of,
+      spans: [
+        span('a1', undefined, 'POST /users/:user/orders', 'server', 0, 97.4, {
+          'domicile.decision': 'forward',
+          'domicile.to': 'us',
+          'domicile.home': 'us',
+          'domicile.policy.version': 3,
+          'domicile.policy.source': 'recorded',
+          'domicile.subject': 's4bf92f3577b',
+          'http.request.method': 'POST',
+          'http.route': '/users/:user/orders',
+          'http.response.status_code': 201,
+        }),
+        span('a2', 'a1', 'domicile.directory', 'internal', 0.4, 1.2),
+        span('a3', 'a1', 'POST /users/:user/orders', 'client', 2, 94.8, { 'domicile.to': 'us' }),
+        span('b1', 'a3', 'POST /users/:user/orders', 'server', 45, 8.9, {
+          'domicile.decision': 'serve',
+          'domicile.node': 'us-a',
+          'domicile.rung': 'primary',
+          'domicile.level': 'session',
+          'domicile.passed_over': ['us-b:behind'],
+          'domicile.durability': 'replicated',
+          'domicile.floor': '1/0/51A3E10',
+          'domicile.position': '1/0/51A3F28',
+        }),
+        span('b2', 'b1', 'domicile.wait', 'internal', 45.6, 2.1, {
+          'domicile.wait.for': 'replica',
+        }),
+        span('b3', 'b1', 'write storefront', 'client', 48.2, 5.1, {
+          'db.system.name': 'postgresql',
+          'db.namespace': 'storefront',
+          'domicile.node': 'us-a',
+        }),
+        span('a4', 'a1', 'POST /.domicile/claims', 'client', 2, 40.1, {
+          'domicile.to': 'asia',
+          'domicile.errand': 'question',
+        }),
+      ],
+    },
   };
 }
 

@@ -15,7 +15,7 @@ import {
   startTestDomicile,
   type TestDomicile,
 } from '../world-for-tests.ts';
-import type { ConsoleRole, ConsoleState } from './console-state.ts';
+import type { ConsoleRole, ConsoleState, TraceAnswer } from './console-state.ts';
 
 let domicile: TestDomicile;
 /** Everything that a console has answered to somebody who may ask. */
@@ -287,7 +287,11 @@ test('one edge shows all regions', async () => {
   await eventually('the seconds are over', async () => {
     const { regions } = await stateAt('us');
     const decisions = regions.find(({ id }) => id === 'us')?.edge;
+    // What is shown of another region was told by it when somebody looked the last time.
+    const home = regions.find(({ id }) => id === 'eu')?.edge;
     return (
+      home?.kind === 'answers' &&
+      (home.traffic.rungs.primary ?? 0) >= 3 &&
       decisions?.kind === 'here' &&
       (decisions.traffic.decisions.forward?.reduce((a, b) => a + b, 0) ?? 0) >= 3
     );
@@ -357,6 +361,56 @@ describe('requests', () => {
     expect(problemOf(none)[1]).toBe('console-nothing-here');
   });
 
+  test('that were sent on are shown with the parts of all edges, and without what one alone did', async () => {
+    const key = { subject: domicile.keyOf(user.id).toString('base64url') };
+    const { subject } = (await ask('eu', '/subjects/explain', 'operator', key)).json;
+    const forwarded = await domicile.call('us', 'GET', `/users/${user.id}/orders`);
+    const [, traceId] = String(forwarded.headers.traceresponse).split('-');
+    for (const edge of REGIONS) {
+      const { trace, parts } = (await ask(edge, `/traces/${traceId}`)).json as TraceAnswer;
+      const told = trace.spans.filter(({ kind }) => kind === 'server');
+      expect(told.map((span) => [span.region, span.attributes['domicile.decision']])).toEqual([
+        ['us', 'forward'],
+        ['eu', 'serve'],
+      ]);
+      const [first, home] = told;
+      const hop = trace.spans.find(({ spanId }) => spanId === home?.parentSpanId);
+      expect([hop?.region, hop?.parentSpanId]).toEqual(['us', first?.spanId]);
+      expect(
+        trace.spans.some((span) => span.name.startsWith('read ') && span.region === 'eu'),
+      ).toBe(true);
+      expect(parts.map(({ region, kind }) => `${region} ${kind}`).sort()).toEqual([
+        'eu told',
+        'us told',
+      ]);
+      // Who it is about is told by the edges that have met it, each to those who look there.
+      const about = trace.spans.filter((span) => span.attributes['domicile.subject'] === subject);
+      expect(about.map((span) => span.region)).toEqual(edge === 'asia' ? [] : [edge]);
+      const addressed = trace.spans.filter((span) => 'server.address' in span.attributes);
+      expect(new Set(addressed.map((span) => span.region))).toEqual(
+        new Set(edge === 'eu' ? ['eu'] : []),
+      );
+    }
+    const served = await domicile.call('eu', 'GET', `/users/${user.id}/orders`);
+    const [, alone] = String(served.headers.traceresponse).split('-');
+    expect((await ask('eu', `/traces/${alone}`)).status).toBe(200);
+    expect(problemOf(await ask('us', `/traces/${alone}`))[1]).toBe('console-nothing-here');
+    // Whoever looks at traces is not among the requests that he looks at.
+    const lines = (await ask('eu', '/traces')).json.traces;
+    expect(
+      lines.some(({ route }: { route: string }) => route?.includes('/.domicile/console')),
+    ).toBe(false);
+  });
+
+  test('ask nothing of an edge for whoever comes without the signature of another', async () => {
+    for (const path of [`/.domicile/console/traces/${'a'.repeat(32)}`, '/.domicile/console']) {
+      for (const headers of [{}, bearer('operator')]) {
+        const answer = await domicile.call('eu', 'GET', path, { headers });
+        expect(problemOf(answer)[1]).toBe('hop-refused');
+      }
+    }
+  });
+
   test('of a subject are found by its key and by its hash, with what the policy says', async () => {
     const key = domicile.keyOf(user.id).toString('base64url');
     await domicile.call('us', 'GET', `/users/${user.id}/orders`);
@@ -411,6 +465,15 @@ describe('a stream', () => {
     const edge = edgeOf(dark, 'asia');
     expect(edge?.kind === 'silent' && edge.why).toMatch(/nothing listens|answered lately|closed/);
     expect(edgeOf(dark, 'eu')?.kind).toBe('answers');
+    const forwarded = await domicile.call('us', 'GET', `/users/${user.id}`);
+    const [, traceId] = String(forwarded.headers.traceresponse).split('-');
+    const { parts } = (await ask('us', `/traces/${traceId}`)).json as TraceAnswer;
+    expect(parts.find(({ region }) => region === 'eu')?.kind).toBe('told');
+    expect(parts.find(({ region }) => region === 'asia')).toMatchObject({
+      kind: 'silent',
+      isPart: false,
+      why: expect.stringMatching(/nothing listens|answered lately|closed/),
+    });
     const asia = dark.regions.find(({ id }) => id === 'asia');
     expect(asia?.nodes.map(({ health }) => health)).toEqual(['unknown', 'unknown']);
     const hop = dark.links.find(

@@ -19,12 +19,12 @@ import {
   hostileState,
   idleState,
   ordinaryState,
-  recordedTrace,
   someRefusals,
   subjectAnswer,
   traceId,
   traceLines,
   wellState,
+  wholeTraceAnswer,
 } from './console-states-for-tests.ts';
 import { type StandIn, startStandIn } from './stand-in-for-tests.ts';
 
@@ -85,7 +85,7 @@ describe.skipIf(path === undefined)('the console in Chromium', { timeout: TEST_M
       refuses: false,
       refusals: someRefusals(nowMs),
       traces: traceLines(nowMs, 14),
-      trace: recordedTrace(nowMs, traceId(3)),
+      trace: wholeTraceAnswer(nowMs, traceId(3)),
       subject: subjectAnswer(nowMs),
     });
     edge.asked.length = 0;
@@ -257,7 +257,21 @@ describe.skipIf(path === undefined)('the console in Chromium', { timeout: TEST_M
     const words = await page.evaluate<string>(says('trace-body'));
     expect(words).toContain('us-b had not replayed what the session has seen');
     expect(words).toContain('domicile.policy.version');
-    expect(await page.evaluate(`document.querySelectorAll('.span').length`)).toBe(6);
+    expect(await page.evaluate(`document.querySelectorAll('.span').length`)).toBe(7);
+    expect(words).toContain('7 spans of eu and us');
+    expect(words).toContain(
+      'asia did not answer: its part is missing (it does not answer in time)',
+    );
+    expect(words).toContain('The clock of us differs by 212 ms or more');
+    // Where the request came to another edge its region stands before the name.
+    const regions = await page.evaluate<string[]>(
+      `[...document.querySelectorAll('.span .tag')].map((one) => one.parentElement.innerText)`,
+    );
+    expect(regions).toEqual([
+      'eu POST /users/:user/orders',
+      'us POST /users/:user/orders',
+      'eu POST /.domicile/claims',
+    ]);
     await page.evaluate(`document.querySelectorAll('.span')[3].focus()`);
     await page.press('Enter');
     await until(page, 'attributes', `${says('trace-body')}.includes('domicile.durability')`);

@@ -21,7 +21,7 @@ export type StandIn = {
   tell(state: ((atMs: number) => ConsoleState) | undefined): void;
   refusals: unknown[];
   traces: TracesAnswer;
-  trace: TraceAnswer['trace'] | undefined;
+  trace: TraceAnswer | undefined;
   subject: SubjectAnswer;
   /** Ends all streams; while `refuses` is set none begins anew. */
   breakStreams(): void;
@@ -83,7 +83,7 @@ export async function startStandIn(now: () => number, everyMs = 1_000): Promise<
     if (path.startsWith('/console/api/traces/'))
       return standIn.trace === undefined
         ? json(404, { title: 'This trace is not kept any more' })
-        : json(200, { trace: standIn.trace });
+        : json(200, standIn.trace);
     if (path === '/console/api/subjects/explain') return json(200, standIn.subject);
     if (path !== '/console/api/events') return json(404, { title: 'Nothing is here' });
     answer.writeHead(200, { 'content-type': 'text/event-stream' });

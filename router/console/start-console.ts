@@ -10,6 +10,7 @@ import { Experiments } from './experiments.ts';
 import type { Operators } from './operators-file.ts';
 import { RegionLooker } from './region-picture.ts';
 import { Subjects } from './subjects.ts';
+import { TraceSearch, tellParts } from './trace-search.ts';
 import { TrafficCounter } from './traffic.ts';
 import { WorldLooker } from './world-picture.ts';
 
@@ -32,7 +33,10 @@ export async function startConsole(options: ConsoleOptions): Promise<RunningCons
   edge.traffic = traffic;
   const looker = new RegionLooker({ edge, traffic, experiments, wallClock });
   const picture = () => looker.look();
-  if (operators === undefined) return { answer: () => undefined, picture, stop: () => {} };
+  const traceParts = (traceId: string) => tellParts(edge, traceId);
+  if (operators === undefined) {
+    return { answer: () => undefined, picture, traceParts, stop: () => {} };
+  }
   const { ConsoleServer } = await import('./console-server.ts');
   const { consoleFiles } = await import('./console-files.ts');
   const server = new ConsoleServer({
@@ -42,11 +46,13 @@ export async function startConsole(options: ConsoleOptions): Promise<RunningCons
     files: consoleFiles(),
     world: new WorldLooker(edge, looker, { version, startedAtMs: wallClock(), wallClock }),
     subjects: new Subjects(edge),
+    search: new TraceSearch(edge),
     experiments,
   });
   return {
     answer: (request, env) => server.answer(request, env),
     picture,
+    traceParts,
     stop: () => server.stop(),
   };
 }

@@ -1,15 +1,18 @@
 /**
  * Which requests has this edge recorded lately, and how did they go?
  *
- * From what telemetry keeps in memory. One line for each, and the spans of one. Where telemetry is
- * off there are none, and the answer says so.
+ * From what telemetry keeps in memory: one line for each, and the spans of one. Where telemetry is
+ * off there are none, and the answer says so. `trace-search.ts` adds what other edges have of one.
  */
 import { ATTRIBUTES as A } from '../telemetry/names.ts';
 import type { Attribute, RecordedTrace, Telemetry } from '../telemetry/telemetry.ts';
-import type { TraceAnswer, TracesAnswer } from './console-state.ts';
+import type { TracesAnswer } from './console-state.ts';
+import type { Part } from './whole-trace.ts';
 
 /** More than a person reads through. */
 export const TRACES_MAX = 200;
+/** A client may have its own trace go on over any number of requests. */
+const PARTS_MAX = 32;
 
 export type TraceLine = TracesAnswer['traces'][number];
 
@@ -18,15 +21,13 @@ export function tracesAnswer(telemetry: Telemetry | undefined): TracesAnswer {
   return { telemetry: 'on', traces: lines(telemetry.recentTraces()) };
 }
 
-export function traceAnswer(
-  telemetry: Telemetry | undefined,
-  traceId: string,
-): TraceAnswer | undefined {
-  const spans = (telemetry?.recentTraces() ?? [])
+/** Of one trace: a request may come to an edge more than once, and so may a client's trace. */
+export function partsOf(telemetry: Telemetry, traceId: string): Part[] {
+  return telemetry
+    .recentTraces()
     .filter((trace) => trace.traceId === traceId)
-    .flatMap((trace) => trace.spans)
-    .sort((a, b) => a.startedAtMs - b.startedAtMs);
-  return spans.length === 0 ? undefined : { trace: { traceId, spans } };
+    .slice(0, PARTS_MAX)
+    .map(({ spans }) => spans);
 }
 
 /** Of requests about one subject, by the name that telemetry gives it. */

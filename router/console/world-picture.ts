@@ -11,6 +11,7 @@ import type { Edge } from '../edge.ts';
 import type { ConsoleState, ExperimentView, LinkView, RegionView } from './console-state.ts';
 import { placesOf } from './places.ts';
 import { type RegionLooker, type RegionPicture, unseenNode } from './region-picture.ts';
+import { whyInWords } from './why-in-words.ts';
 
 /** Longer than the longest way around the world and back, and than a busy edge takes. */
 const ASK_MS_MAX = 1_000;
@@ -221,19 +222,4 @@ function knowsMore(a: ExperimentView, b: ExperimentView): boolean {
 
 function later(ms: number): Promise<void> {
   return new Promise((done) => setTimeout(done, ms).unref());
-}
-
-const WORDS: Readonly<Record<string, string>> = {
-  dark: 'none of its edges has answered lately',
-  full: 'too many questions to it are under way',
-  ECONNREFUSED: 'nothing listens where its edge should be',
-  ECONNRESET: 'it closed the connection',
-  UND_ERR_CONNECT_TIMEOUT: 'no connection to it comes about',
-  DEADLINE: 'it does not answer in time',
-};
-
-/** @see Edge.pictureOf, which names the reason last. */
-function whyInWords(error: unknown): string {
-  const reason = error instanceof Error ? error.message.split(': ').at(-1) : undefined;
-  return WORDS[reason ?? ''] ?? `it cannot be asked (${reason ?? 'no reason'})`;
 }

@@ -35,7 +35,7 @@ let state;
 let lastRefusals;
 /** @type {TracesAnswer['traces'] | undefined} */
 let lastTraces;
-/** @type {TraceAnswer['trace'] | undefined} */
+/** @type {TraceAnswer | undefined} */
 let trace;
 /** @type {string | undefined} */
 let openSpan;
@@ -233,13 +233,12 @@ async function openTrace(/** @type {string} */ traceId) {
   trace = undefined;
   openSpan = undefined;
   show('trace-title', 'Trace');
-  show('trace-body', h('p', { class: 'dim' }, 'Asking the edge …'));
+  show('trace-body', h('p', { class: 'dim' }, 'Asking this edge and those of the other regions …'));
   if (!dialog.open) dialog.showModal();
   try {
-    const answer = /** @type {TraceAnswer} */ (
+    trace = /** @type {TraceAnswer} */ (
       await ask(`/console/api/traces/${encodeURIComponent(traceId)}`)
     );
-    trace = answer.trace;
     drawTrace();
   } catch (error) {
     show(
@@ -256,8 +255,8 @@ async function openTrace(/** @type {string} */ traceId) {
 
 function drawTrace() {
   if (trace === undefined) return;
-  show('trace-title', trace.spans[0]?.name ?? 'Trace');
-  show('trace-body', waterfall(trace, state?.edge.region ?? 'this region', openSpan));
+  show('trace-title', trace.trace.spans[0]?.name ?? 'Trace');
+  show('trace-body', waterfall(trace, openSpan));
 }
 
 /** The address says which trace is open, so that it can be sent to somebody, and Back closes it. */
