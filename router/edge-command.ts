@@ -9,7 +9,7 @@ import { pathToFileURL } from 'node:url';
 import { Hono } from 'hono';
 import { formatComplaint } from '../regions/yaml-complaint.ts';
 import { readConfig } from './config.ts';
-import type { Operators } from './console/operators-file.ts';
+import type { FirstOperators } from './console/operators-in-force.ts';
 import { startConsole } from './console/start-console.ts';
 import type { Domicile } from './domicile.ts';
 import { Edge } from './edge.ts';
@@ -168,13 +168,16 @@ function addressOf(
 /** The reader of the file is loaded where there is one. */
 async function operatorsOf(
   path: string | undefined,
-): Promise<{ operators: Operators | undefined } | { complaints: readonly string[] }> {
+): Promise<{ operators: FirstOperators | undefined } | { complaints: readonly string[] }> {
   if (path === undefined) return { operators: undefined };
   const file = await readText(path);
   if ('complaint' in file) return { complaints: [file.complaint] };
   const { readOperators } = await import('./console/operators-file.ts');
-  const read = readOperators(file.text, shown(path));
-  return 'complaints' in read ? { complaints: read.complaints.map(formatComplaint) } : read;
+  const { text } = file;
+  const read = readOperators(text, shown(path));
+  if ('complaints' in read) return { complaints: read.complaints.map(formatComplaint) };
+  const { operators } = read;
+  return { operators: { text, operators, file: shown(path), read: () => readText(path) } };
 }
 
 async function loadApp(

@@ -14,10 +14,10 @@ import { limitedBody } from '../request-body.ts';
 import type { ConsoleFile } from './console-files.ts';
 import { ConsoleSessions } from './console-sessions.ts';
 import type { ConsoleState, RefusalsAnswer } from './console-state.ts';
-import { Credentials, networkOf, type Person, type VerifyJwt } from './credentials.ts';
+import { Credentials, networkOf, type Person } from './credentials.ts';
 import { EventStreams } from './event-streams.ts';
 import { Announcement, type Experiments } from './experiments.ts';
-import type { Operators } from './operators-file.ts';
+import type { OperatorsInForce } from './operators-in-force.ts';
 import { isFromElsewhere, isFromOwnPage } from './same-origin.ts';
 import { SubjectQuestionBody, type Subjects } from './subjects.ts';
 import type { TraceSearch } from './trace-search.ts';
@@ -26,13 +26,12 @@ import type { WorldLooker } from './world-picture.ts';
 
 export type ConsoleServerOptions = {
   edge: Edge;
-  operators: Operators;
-  verifyJwt: VerifyJwt | undefined;
+  operators: OperatorsInForce;
   /** By path. `open` are those that the sign-in page is made of. */
   files: ReadonlyMap<string, ConsoleFile>;
   world: WorldLooker;
-  search: TraceSearch;
   subjects: Subjects;
+  search: TraceSearch;
   experiments: Experiments;
   drawSecret: () => string;
   /** Milliseconds since the epoch. */
@@ -53,9 +52,9 @@ const API = `${ROOT}/api`;
 const COOKIE = 'domicile-console';
 
 /** More than any token, question or announcement needs. */
+const BODY_BYTES_MAX = 32 * 1024;
 /** Those who look for other traces are through by then. */
 const SEARCH_AGAIN_MS = 1_000;
-const BODY_BYTES_MAX = 32 * 1024;
 /** A body that comes drop by drop is given up. */
 const BODY_MS_MAX = 5_000;
 
@@ -78,11 +77,12 @@ export class ConsoleServer {
 
   constructor(options: ConsoleServerOptions) {
     this.#options = options;
-    const { edge, operators, verifyJwt, drawSecret, wallClock, world } = options;
+    const { edge, operators, drawSecret, wallClock, world } = options;
     const { now } = edge;
     this.#sessions = new ConsoleSessions({ drawSecret, now, wallClock });
-    this.#credentials = new Credentials({ operators, verifyJwt, now, wallClock });
+    this.#credentials = new Credentials({ allowed: operators, now, wallClock });
     this.#streams = new EventStreams({ look: () => world.look(), now });
+    operators.onChange(() => this.#endRevoked());
   }
 
   /** Undefined for what does not lie below `/console`. */
@@ -95,6 +95,14 @@ export class ConsoleServer {
   stop(): void {
     this.#streams.stop();
     this.#sessions.endAll();
+  }
+
+  #endRevoked(): void {
+    const { operators, log } = this.#options;
+    for (const { name } of this.#sessions.endWhere(({ entry }) => !operators.has(entry))) {
+      log({ level: 'info', event: 'console-session-revoked', operator: name });
+    }
+    this.#streams.sweep();
   }
 
   async #answer(request: Request, env: NodeEnv): Promise<Response> {
@@ -181,13 +189,14 @@ export class ConsoleServer {
   }
 
   #streamFor(caller: Caller): Response {
-    const { sessionSecret, expiresAtMs, id } = caller;
+    const { sessionSecret, expiresAtMs, id, entry } = caller;
+    const { operators, wallClock } = this.#options;
     const stream = this.#streams.open({
       id,
       state: this.#stateFor(caller),
       isOver: () =>
         sessionSecret === undefined
-          ? expiresAtMs !== undefined && expiresAtMs <= this.#options.wallClock()
+          ? !operators.has(entry) || (expiresAtMs !== undefined && expiresAtMs <= wallClock())
           : this.#sessions.find(sessionSecret) === undefined,
     });
     if (stream === undefined) return problem({ kind: 'console-streams-full' });
@@ -277,8 +286,8 @@ export class ConsoleServer {
     const secret = cookieOf(request, this.#isSecure(request));
     const session = secret === undefined ? undefined : this.#sessions.find(secret);
     if (session === undefined || secret === undefined) return undefined;
-    const { id, name, role } = session;
-    return { id, name, role, expiresAtMs: undefined, sessionSecret: secret };
+    const { id, name, role, entry } = session;
+    return { id, name, role, entry, expiresAtMs: undefined, sessionSecret: secret };
   }
 
   #turnAway(

@@ -9,7 +9,7 @@ import {
 } from './console-sessions.ts';
 import type { Person } from './credentials.ts';
 
-const ADA: Person = { id: 'ada', name: 'Ada', role: 'viewer', expiresAtMs: undefined };
+const ADA: Person = { id: 'ada', name: 'Ada', role: 'viewer', entry: 'e', expiresAtMs: undefined };
 
 function sessions() {
   const time = { ms: 0, wallMs: 5_000_000 };
@@ -30,6 +30,14 @@ describe('a session', () => {
     expect(kept.find('secret-2')).toBeUndefined();
     kept.end(secret);
     expect(kept.find(secret)).toBeUndefined();
+  });
+
+  test('ends with what let its person in, and those of others go on', () => {
+    const { kept } = sessions();
+    const [mine, others] = [kept.begin(ADA), kept.begin({ ...ADA, id: 'eve', entry: 'f' })];
+    expect(kept.endWhere(({ entry }) => entry === 'e').map(({ id }) => id)).toEqual(['ada']);
+    expect(kept.find(mine)).toBeUndefined();
+    expect(kept.find(others)).toMatchObject({ id: 'eve' });
   });
 
   test('ends when it was not used for so long', () => {

@@ -2,7 +2,8 @@
  * Who has signed in to the console of this edge?
  *
  * In memory, of this process alone: a session ends with it, after a while without a request, at the
- * latest after a working day, and never later than the token that began it. What a browser holds is
+ * latest after a working day, and never later than the token that began it or its place in the
+ * operators file. What a browser holds is
  * random; what is kept here is its hash.
  */
 import type { ConsoleRole } from './console-state.ts';
@@ -12,6 +13,7 @@ export type ConsoleSession = {
   readonly id: string;
   readonly name: string;
   readonly role: ConsoleRole;
+  readonly entry: string;
 };
 
 export type ConsoleSessionsOptions = {
@@ -49,7 +51,7 @@ export class ConsoleSessions {
   }
 
   /** What the browser is to keep. */
-  begin({ id, name, role, expiresAtMs }: Person): string {
+  begin({ id, name, role, entry, expiresAtMs }: Person): string {
     this.#sweep();
     const mine = [...this.#kept].filter(([, one]) => one.id === id);
     const all = [...this.#kept];
@@ -61,6 +63,7 @@ export class ConsoleSessions {
       id,
       name,
       role,
+      entry,
       startedAtMs: nowMs,
       usedAtMs: nowMs,
       expiresAtMs,
@@ -83,6 +86,13 @@ export class ConsoleSessions {
 
   end(secret: string): void {
     this.#kept.delete(keyOf(secret));
+  }
+
+  /** Those whom nothing lets in any more; they are told. */
+  endWhere(isOver: (session: ConsoleSession) => boolean): ConsoleSession[] {
+    const ended = [...this.#kept].filter(([, session]) => isOver(session));
+    for (const [key] of ended) this.#kept.delete(key);
+    return ended.map(([, session]) => session);
   }
 
   #sweep(): void {

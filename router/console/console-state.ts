@@ -42,7 +42,15 @@ export type RegionView = {
   /** Where its name is drawn: degrees, north and east positive. */
   place: { latitude: number; longitude: number };
   edge:
-    | { kind: 'here' | 'answers'; roundTripMs: number; traffic: Traffic }
+    | {
+        kind: 'here' | 'answers';
+        roundTripMs: number;
+        traffic: Traffic;
+        /** Whether it records traces and refusals; undefined: it does not say. */
+        telemetry?: 'on' | 'off' | undefined;
+        /** Its operators file changed to what is none; whoever was let in before is, so long. */
+        operatorsBrokenForMs?: number | null | undefined;
+      }
     | { kind: 'silent'; forMs: number; why: string };
   nodes: readonly NodeView[];
   /** Undefined where the region has none, or where none can be asked. */
@@ -57,7 +65,8 @@ export type NodeView = {
   site: string;
   /** As the edge of the region has seen it last. */
   health: 'serves' | 'lags' | 'silent' | 'unknown';
-  role: 'primary' | 'replica' | 'unknown';
+  /** `replaced`: says that it is primary, and another one has taken over: nothing is sent to it. */
+  role: 'primary' | 'replica' | 'replaced' | 'unknown';
   timeline: number | null;
   lsn: string | null;
   lagBytes: number | null;

@@ -289,6 +289,31 @@ export function experimentState(atMs: number): ConsoleState {
   };
 }
 
+/** After a switchover whose former primary does not follow yet, of edges that remember nothing. */
+export function replacedState(atMs: number): ConsoleState {
+  const state = withRegion(failoverState(atMs, true), 'eu', ({ nodes }) => ({
+    nodes: nodes.map((one) =>
+      one.name === 'eu-a' ? { ...one, role: 'replaced', health: 'serves', timeline: 1 } : one,
+    ),
+  }));
+  return {
+    ...state,
+    telemetry: 'off',
+    regions: state.regions.map((region) =>
+      region.edge.kind === 'silent'
+        ? region
+        : {
+            ...region,
+            edge: {
+              ...region.edge,
+              telemetry: region.id === 'eu' ? 'off' : 'on',
+              operatorsBrokenForMs: region.id === 'us' ? 95_000 : null,
+            },
+          },
+    ),
+  };
+}
+
 /** Every text that comes from elsewhere is this one. */
 export function hostileState(atMs: number, text: string): ConsoleState {
   const state = failoverState(atMs, true);

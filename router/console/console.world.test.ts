@@ -1,5 +1,7 @@
 /** What the console of a real edge tells, and to whom: three regions, keepers, a failover. */
+import { readFile, writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { encodingsOf } from '../audit/canary-encodings.ts';
 import { CanaryScanner } from '../audit/canary-scanner.ts';
@@ -16,6 +18,7 @@ import {
   type TestDomicile,
 } from '../world-for-tests.ts';
 import type { ConsoleRole, ConsoleState, TraceAnswer } from './console-state.ts';
+import { OPERATORS_FILE } from './local-operators.ts';
 
 let domicile: TestDomicile;
 /** Everything that a console has answered to somebody who may ask. */
@@ -245,6 +248,50 @@ describe('a session', () => {
     const after = await domicile.call('us', 'GET', '/console/api/state', { headers: { cookie } });
     expect(after.status).toBe(401);
   });
+});
+
+test('a token that is taken out of the file lets in no more, at once and without a new start', async () => {
+  const file = join(domicile.root, OPERATORS_FILE);
+  const before = await readFile(file, 'utf8');
+  const cookie = await cookieAt('eu', 'viewer');
+  const read = () => domicile.call('eu', 'GET', '/console/api/state', { headers: { cookie } });
+  const [stream, asBearer, others] = await Promise.all([
+    watch('eu', { cookie }),
+    watch('eu', bearer('viewer')),
+    watch('eu', bearer('operator')),
+  ]);
+  for (const one of [stream, asBearer, others]) await one.until('a state', () => true);
+  expect((await read()).status).toBe(200);
+  try {
+    const { operators, ...rest } = JSON.parse(before);
+    const kept = operators.filter(({ role }: { role: string }) => role === 'operator');
+    await writeFile(file, JSON.stringify({ ...rest, operators: kept }));
+    await Promise.all([stream.ended, asBearer.ended]);
+    expect(problemOf(await read())[1]).toBe('console-unauthenticated');
+    expect((await ask('eu', '/state', 'viewer')).status).toBe(401);
+    expect((await ask('eu', '/state', 'operator')).status).toBe(200);
+    const brokenAt = ({ regions }: ConsoleState) => {
+      const edge = regions.find(({ id }) => id === 'eu')?.edge;
+      return edge?.kind === 'silent' ? undefined : edge?.operatorsBrokenForMs;
+    };
+    await others.until('all is well', (state) => brokenAt(state) === null);
+    await writeFile(file, 'version: 1\noperators: [');
+    await others.until('that it is broken', (state) => (brokenAt(state) ?? 0) > 0);
+    await eventually('another region shows it', async () => {
+      const answer = await domicile.call('us', 'GET', '/console/api/state', {
+        headers: bearer('operator'),
+      });
+      return (brokenAt(answer.json) ?? 0) > 0;
+    });
+    expect((await ask('eu', '/state', 'operator')).status).toBe(200);
+  } finally {
+    await writeFile(file, before);
+  }
+  await others.until('that it is mended', ({ regions }) =>
+    regions.every(({ edge }) => edge.kind === 'silent' || edge.operatorsBrokenForMs === null),
+  );
+  others.close();
+  expect((await ask('eu', '/state', 'viewer')).status).toBe(200);
 });
 
 describe('roles', () => {

@@ -17,13 +17,13 @@ const ADA: StaticOperator = { name: 'ada', role: 'viewer', sha256: sha256(TOKEN)
 
 function credentials(verifyJwt?: VerifyJwt, operators = [ADA]) {
   const time = { ms: 0 };
+  const allowed = { operators: { operators, issuers: [] }, verifyJwt, version: 1 };
   const kept = new Credentials({
-    operators: { operators, issuers: [] },
-    verifyJwt,
+    allowed,
     now: () => time.ms,
     wallClock: () => time.ms,
   });
-  return { kept, time };
+  return { kept, time, allowed };
 }
 
 describe('a token of our own', () => {
@@ -88,7 +88,7 @@ describe('wrong tokens', () => {
 });
 
 describe('a signed token', () => {
-  const EVE: Person = { id: 'eve', name: 'eve', role: 'operator', expiresAtMs: 60_000 };
+  const EVE: Person = { id: 'eve', name: 'eve', role: 'operator', entry: 'e', expiresAtMs: 60_000 };
 
   test('is verified once in a while, never beyond its end, and costs no attempt', async () => {
     let verified = 0;

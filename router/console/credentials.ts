@@ -9,13 +9,15 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { ConsoleRole } from './console-state.ts';
-import type { Operators } from './operators-file.ts';
+import { entryOf, type Operators } from './operators-file.ts';
 
 export type Person = {
   /** Tells two of one name apart. */
   id: string;
   name: string;
   role: ConsoleRole;
+  /** What stands for the entry of the operators file that lets him in. */
+  entry: string;
   /** Milliseconds since the epoch, from when on the token is worth nothing. */
   expiresAtMs: number | undefined;
 };
@@ -28,9 +30,15 @@ export type Verdict =
 /** The person that a signed token names; undefined for whatever is not one of ours. */
 export type VerifyJwt = (token: string) => Promise<Person | undefined>;
 
+/** As long as its version is the same, so is everything else of it. */
+export type Allowed = {
+  readonly operators: Operators;
+  readonly verifyJwt: VerifyJwt | undefined;
+  readonly version: number;
+};
+
 export type CredentialsOptions = {
-  operators: Operators;
-  verifyJwt: VerifyJwt | undefined;
+  allowed: Allowed;
   /** Monotonic milliseconds. */
   now: () => number;
   /** Milliseconds since the epoch. */
@@ -56,6 +64,7 @@ type Attempts = { left: number; atMs: number };
 export class Credentials {
   #options: CredentialsOptions;
   #attempts = new LRUCache<string, Attempts>({ max: ADDRESSES_MAX });
+  #version = 0;
   /** By the hash of the token. */
   #verified = new LRUCache<string, { person: Person; untilMs: number }>({ max: VERIFIED_MAX });
 
@@ -64,6 +73,11 @@ export class Credentials {
   }
 
   async of(token: string, address: string): Promise<Verdict> {
+    const { allowed } = this.#options;
+    if (this.#version !== allowed.version) {
+      this.#version = allowed.version;
+      this.#verified.clear();
+    }
     const person = this.#ownPerson(token) ?? this.#remembered(token);
     if (person !== undefined) return { kind: 'known', person };
     const retryAfterMs = this.#mustWaitMs(address);
@@ -81,9 +95,10 @@ export class Credentials {
     const given = sha256(token);
     let found: Person | undefined;
     // All of them are compared, whoever is met.
-    for (const { name, role, sha256: known } of this.#options.operators.operators) {
+    for (const operator of this.#options.allowed.operators.operators) {
+      const { name, role, sha256: known } = operator;
       if (timingSafeEqual(given, known)) {
-        found = { id: name, name, role, expiresAtMs: undefined };
+        found = { id: name, name, role, entry: entryOf(operator), expiresAtMs: undefined };
       }
     }
     return found;
@@ -100,11 +115,14 @@ export class Credentials {
   }
 
   async #signedPerson(token: string): Promise<Person | undefined> {
-    const { verifyJwt, now } = this.#options;
+    const { allowed, now } = this.#options;
+    const { verifyJwt, version } = allowed;
     if (verifyJwt === undefined || token.length > TOKEN_CHARS_MAX) return undefined;
     if (!/^[\w-]+\.[\w-]+\.[\w-]+$/.test(token)) return undefined;
     const person = await verifyJwt(token);
     if (person === undefined || this.#hasExpired(person)) return undefined;
+    // While its keys were asked for, somebody else may have come to decide who is let in.
+    if (version !== allowed.version) return undefined;
     const key = sha256(token).toString('base64');
     this.#verified.set(key, { person, untilMs: now() + VERIFIED_MS });
     return person;

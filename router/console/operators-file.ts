@@ -4,6 +4,7 @@
  * Hashes of tokens, and issuers of tokens that others sign. Nothing in it lets anybody in: a token
  * cannot be had from its hash, and what an issuer signs is verified with its public keys.
  */
+import { createHash } from 'node:crypto';
 import * as z from 'zod';
 import {
   type Complaint,
@@ -130,6 +131,11 @@ export function readOperators(text: string, file: string): OperatorsReading {
       })),
     },
   };
+}
+
+/** What stands for an entry as it is: of two that differ in anything no two are alike. */
+export function entryOf(entry: StaticOperator | Issuer): string {
+  return createHash('sha256').update(JSON.stringify(entry)).digest('base64url');
 }
 
 function judge({ operators = [], issuers = [] }: OperatorsFile, source: Source): Complaint[] {

@@ -19,6 +19,7 @@ import {
   hostileState,
   idleState,
   ordinaryState,
+  replacedState,
   someRefusals,
   subjectAnswer,
   traceId,
@@ -44,6 +45,7 @@ const STATES: Readonly<Record<string, (atMs: number) => ConsoleState>> = {
   'taken over': (atMs) => failoverState(atMs, true),
   'dark region': darkRegionState,
   experiment: experimentState,
+  replaced: replacedState,
   attack: (atMs) => hostileState(atMs, ATTACK),
   'long words': (atMs) => hostileState(atMs, 'W'.repeat(300)),
 };
@@ -83,7 +85,7 @@ describe.skipIf(path === undefined)('the console in Chromium', { timeout: TEST_M
     Object.assign(edge, {
       signedIn: true,
       refuses: false,
-      refusals: someRefusals(nowMs),
+      refusalsAnswer: { telemetry: 'on', refusals: someRefusals(nowMs) },
       traces: traceLines(nowMs, 14),
       trace: wholeTraceAnswer(nowMs, traceId(3)),
       subject: subjectAnswer(nowMs),
@@ -212,6 +214,41 @@ describe.skipIf(path === undefined)('the console in Chromium', { timeout: TEST_M
     expect(await page.evaluate(says('headline'))).toBe('All 3 regions are well');
     expect(await page.evaluate(`document.querySelectorAll('.takeover').length`)).toBe(1);
     expect(await page.evaluate(says('notices'))).toBe('eu eu-b took over 1 min 0 s ago.');
+  });
+
+  test('a primary that was replaced does not look well, and is told', async () => {
+    edge.tell(replacedState);
+    await openConsole();
+    const row = `document.querySelector('[data-key="eu"] tr[data-key="eu-a"]')`;
+    await until(page, 'the node', `${row}?.innerText.includes('was replaced')`);
+    expect(await page.evaluate(`${row}.className`)).toBe('unknown');
+    expect(await page.evaluate(`${row}.title`)).toContain('nothing is sent to it');
+    expect(await page.evaluate(says('notices'))).toContain('eu-a was replaced and still says');
+    expect(await page.evaluate(says('headline'))).toContain('eu');
+    const drawn = await page.evaluate<string>(
+      `[...document.querySelectorAll('.map [data-key="eu"] .node')].map((one) => one.getAttribute('class')).join()`,
+    );
+    expect(drawn).toBe('node unknown,node serves');
+  });
+
+  test('where telemetry is off the lists say so, and how it begins, instead of being empty', async () => {
+    edge.tell(replacedState);
+    edge.refusalsAnswer = { telemetry: 'off', refusals: [] };
+    edge.traces = { telemetry: 'off', traces: [] };
+    await openConsole();
+    await until(page, 'why there are none', `${says('traces')}.includes('Telemetry is off')`);
+    for (const id of ['traces', 'refusals']) {
+      expect(await page.evaluate(says(id))).toContain('DOMICILE_TELEMETRY=on');
+    }
+    expect(await page.evaluate(says('traces-count'))).toBe('');
+    expect(await page.evaluate(says('notices'))).toContain('Telemetry is off at its edge');
+  });
+
+  test('an operators file that is none is told, with the region and for how long', async () => {
+    edge.tell(replacedState);
+    await openConsole();
+    await until(page, 'that', `${says('notices')}.includes('operators file')`);
+    expect(await page.evaluate(says('notices'))).toMatch(/us Its operators file .* for 1 min 35 s/);
   });
 
   test('everything can be reached and done with the keyboard, and it is seen where one is', async () => {

@@ -35,6 +35,10 @@ export type RegionPicture = {
   links: readonly LinkView[];
   failovers: readonly FailoverView[];
   experiments: readonly ExperimentView[];
+  /** Whether its edge records traces; undefined: it does not say. */
+  telemetry?: 'on' | 'off';
+  /** For how long nobody can be let in or kept out by its operators file; null where all is well. */
+  operatorsBrokenForMs?: number | null;
 };
 
 /** A keeper is asked again when its answer is as old as this. */
@@ -80,6 +84,8 @@ export type RegionLookerOptions = {
   /** Undefined where this edge has no console of its own. */
   traffic: TrafficCounter | undefined;
   experiments: Experiments;
+  /** Since when the operators file is not one, in milliseconds since the epoch. */
+  operatorsBrokenSinceMs: () => number | undefined;
   /** Milliseconds since the epoch. */
   wallClock: () => number;
 };
@@ -89,14 +95,17 @@ export class RegionLooker {
   #traffic: TrafficCounter | undefined;
   #experiments: Experiments;
   #wallClock: () => number;
+  #operatorsBrokenSinceMs: () => number | undefined;
   #keeper: RegionView['keeper'];
   #failovers: readonly FailoverView[] = [];
   #recordVersion = -1;
   #askedAtMs = Number.NEGATIVE_INFINITY;
   #asking: Promise<void> | undefined;
 
-  constructor({ edge, traffic, experiments, wallClock }: RegionLookerOptions) {
+  constructor(options: RegionLookerOptions) {
+    const { edge, traffic, experiments, operatorsBrokenSinceMs, wallClock } = options;
     this.#edge = edge;
+    this.#operatorsBrokenSinceMs = operatorsBrokenSinceMs;
     this.#traffic = traffic;
     this.#experiments = experiments;
     this.#wallClock = wallClock;
@@ -113,6 +122,7 @@ export class RegionLooker {
     const nowMs = edge.now();
     const { version, sha256 } = edge.policies.current;
     const nodes = nodesOf(edge, nowMs);
+    const brokenSinceMs = this.#operatorsBrokenSinceMs();
     return {
       region: edge.here,
       tookMs: nowMs - beganAtMs,
@@ -123,6 +133,8 @@ export class RegionLooker {
       links: [...replicationLinks(nodes), ...mirrorLinks(edge, nowMs), ...hopLinks(edge)],
       failovers: this.#failovers,
       experiments: this.#experiments.views(this.#wallClock()),
+      telemetry: edge.telemetry === undefined ? 'off' : 'on',
+      operatorsBrokenForMs: brokenSinceMs === undefined ? null : this.#wallClock() - brokenSinceMs,
     };
   }
 
@@ -218,7 +230,7 @@ function nodesOf({ catalogue, here, sightings }: Edge, nowMs: number): NodeView[
       name: node.name,
       site,
       health: isSilent ? 'silent' : seen.keepsUp ? 'serves' : 'lags',
-      role: isReplaced ? 'unknown' : seen.role,
+      role: isReplaced ? 'replaced' : seen.role,
       timeline: seen.at.timeline,
       lsn: formatLsn(seen.at.lsn),
       lagBytes: isSilent ? null : lagBytes(seen, primary),

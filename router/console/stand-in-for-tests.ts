@@ -8,7 +8,13 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { consoleFiles } from './console-files.ts';
-import type { ConsoleState, SubjectAnswer, TraceAnswer, TracesAnswer } from './console-state.ts';
+import type {
+  ConsoleState,
+  RefusalsAnswer,
+  SubjectAnswer,
+  TraceAnswer,
+  TracesAnswer,
+} from './console-state.ts';
 
 export const POLICY_OF_CONTENT =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
@@ -19,7 +25,7 @@ export type StandIn = {
   readonly token: string;
   /** What streams tell from now on, at once and every second; undefined: they are silent. */
   tell(state: ((atMs: number) => ConsoleState) | undefined): void;
-  refusals: unknown[];
+  refusalsAnswer: RefusalsAnswer;
   traces: TracesAnswer;
   trace: TraceAnswer | undefined;
   subject: SubjectAnswer;
@@ -78,7 +84,7 @@ export async function startStandIn(now: () => number, everyMs = 1_000): Promise<
     if (!signedIn) return json(401, { title: 'Sign in first' });
     if (standIn.refuses) return void request.socket.destroy();
     if (path === '/console/api/state' && telling !== undefined) return json(200, telling(now()));
-    if (path === '/console/api/refusals') return json(200, { refusals: standIn.refusals });
+    if (path === '/console/api/refusals') return json(200, standIn.refusalsAnswer);
     if (path === '/console/api/traces') return json(200, standIn.traces);
     if (path.startsWith('/console/api/traces/'))
       return standIn.trace === undefined
@@ -99,7 +105,7 @@ export async function startStandIn(now: () => number, everyMs = 1_000): Promise<
       telling = state;
       for (const stream of streams) say(stream);
     },
-    refusals: [],
+    refusalsAnswer: { refusals: [] },
     traces: { traces: [] },
     trace: undefined,
     subject: { kind: 'not-found', why: 'Nobody asked for it.' },

@@ -8,6 +8,7 @@ import type { EdgeConsole } from '../edge-server.ts';
 import type { VerifyJwt } from './credentials.ts';
 import { Experiments } from './experiments.ts';
 import type { Operators } from './operators-file.ts';
+import type { FirstOperators, OperatorsInForce } from './operators-in-force.ts';
 import { RegionLooker } from './region-picture.ts';
 import { Subjects } from './subjects.ts';
 import { TraceSearch, tellParts } from './trace-search.ts';
@@ -17,7 +18,7 @@ import { WorldLooker } from './world-picture.ts';
 export type ConsoleOptions = {
   edge: Edge;
   /** Undefined: nobody, and then there is no console. */
-  operators: Operators | undefined;
+  operators: FirstOperators | undefined;
   version: string;
   drawSecret: () => string;
   wallClock: () => number;
@@ -31,7 +32,15 @@ export async function startConsole(options: ConsoleOptions): Promise<RunningCons
   const experiments = new Experiments();
   const traffic = operators === undefined ? undefined : new TrafficCounter();
   edge.traffic = traffic;
-  const looker = new RegionLooker({ edge, traffic, experiments, wallClock });
+  let inForce: OperatorsInForce | undefined;
+  const operatorsBrokenSinceMs = () => inForce?.brokenSinceMs;
+  const looker = new RegionLooker({
+    edge,
+    traffic,
+    experiments,
+    operatorsBrokenSinceMs,
+    wallClock,
+  });
   const picture = () => looker.look();
   const traceParts = (traceId: string) => tellParts(edge, traceId);
   if (operators === undefined) {
@@ -39,10 +48,12 @@ export async function startConsole(options: ConsoleOptions): Promise<RunningCons
   }
   const { ConsoleServer } = await import('./console-server.ts');
   const { consoleFiles } = await import('./console-files.ts');
+  const { OperatorsInForce } = await import('./operators-in-force.ts');
+  const verifierOf = (read: Operators) => verifierFor(read, options);
+  inForce = await OperatorsInForce.start({ ...options, ...operators, verifierOf });
   const server = new ConsoleServer({
     ...options,
-    operators,
-    verifyJwt: await verifierOf(operators, options),
+    operators: inForce,
     files: consoleFiles(),
     world: new WorldLooker(edge, looker, { version, startedAtMs: wallClock(), wallClock }),
     subjects: new Subjects(edge),
@@ -53,12 +64,15 @@ export async function startConsole(options: ConsoleOptions): Promise<RunningCons
     answer: (request, env) => server.answer(request, env),
     picture,
     traceParts,
-    stop: () => server.stop(),
+    stop: () => {
+      inForce?.stop();
+      server.stop();
+    },
   };
 }
 
 /** Its package is loaded where an issuer is named. */
-async function verifierOf(
+async function verifierFor(
   { issuers }: Operators,
   { wallClock, log }: ConsoleOptions,
 ): Promise<VerifyJwt | undefined> {

@@ -85,6 +85,7 @@ test('a token of the issuer for this audience names its holder, role and end', a
     id: 'https://login.example.org u-1',
     name: 'eve@example.org',
     role: 'viewer',
+    entry: expect.any(String),
     expiresAtMs: (NOW_S + 60) * 1_000,
   });
 });

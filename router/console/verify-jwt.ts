@@ -8,7 +8,7 @@
 import { createRemoteJWKSet, decodeJwt, errors, type JWTPayload, jwtVerify } from 'jose';
 import type { ConsoleRole } from './console-state.ts';
 import type { Person, VerifyJwt } from './credentials.ts';
-import type { Issuer } from './operators-file.ts';
+import { entryOf, type Issuer } from './operators-file.ts';
 
 export type JwtOptions = {
   issuers: readonly Issuer[];
@@ -86,13 +86,14 @@ function claimedIssuer(token: string): string | undefined {
   }
 }
 
-function personOf(payload: JWTPayload, { issuer, roles, nameClaim }: Issuer): Person | undefined {
+function personOf(payload: JWTPayload, entry: Issuer): Person | undefined {
+  const { issuer, roles, nameClaim } = entry;
   const { sub, exp } = payload;
   const role = roleOf(claimAt(payload, roles.claim), roles);
   if (role === undefined || sub === undefined || exp === undefined) return undefined;
   const named = claimAt(payload, nameClaim);
   const name = (typeof named === 'string' && named !== '' ? named : sub).slice(0, NAME_CHARS_MAX);
-  return { id: `${issuer} ${sub}`, name, role, expiresAtMs: exp * 1_000 };
+  return { id: `${issuer} ${sub}`, name, role, entry: entryOf(entry), expiresAtMs: exp * 1_000 };
 }
 
 /** One value, a list of them, or several in one text as in `scope`. */

@@ -118,13 +118,14 @@ export class WorldLooker {
       const place = places.get(region.id) ?? { latitude: 0, longitude: 0 };
       const about = { id: region.id, title: region.title, place };
       if (region.id === here) {
-        const edge = { kind: 'here', roundTripMs: 0, traffic: own.traffic } as const;
+        const edge = { kind: 'here', roundTripMs: 0, ...saysOf(own) } as const;
         return { ...about, edge, nodes: own.nodes, keeper: own.keeper };
       }
       const peer = this.#peers.find((one) => one.region === region.id);
       if (peer?.picture !== undefined && this.#answers(peer, nowMs)) {
-        const { traffic, nodes, keeper } = peer.picture;
-        const edge = { kind: 'answers', roundTripMs: peer.roundTripMs, traffic } as const;
+        const { nodes, keeper } = peer.picture;
+        const { roundTripMs } = peer;
+        const edge = { kind: 'answers', roundTripMs, ...saysOf(peer.picture) } as const;
         return { ...about, edge, nodes, keeper };
       }
       const forMs = Math.round(nowMs - (peer?.silentSinceMs ?? nowMs));
@@ -187,6 +188,10 @@ export class WorldLooker {
       silent(whyInWords(error));
     }
   }
+}
+
+function saysOf({ traffic, telemetry, operatorsBrokenForMs }: RegionPicture) {
+  return { traffic, telemetry, operatorsBrokenForMs };
 }
 
 /** Edges of two versions may run beside each other for a while. */

@@ -7,15 +7,27 @@ import { h } from './draw.js';
 import { clock, DECISIONS, ms, passedOver, RUNGS, refusal } from './words.js';
 
 /** @typedef {import('../console-state.ts').TracesAnswer['traces'][number]} TraceLine */
-/** @typedef {import('../../telemetry/telemetry.ts').RecordedRefusal} RecordedRefusal */
+/** @typedef {import('../console-state.ts').RefusalsAnswer} RefusalsAnswer */
 
 const REFUSALS_SHOWN = 40;
 const TRACES_SHOWN = 60;
 
+/** What to do where the lists stay empty. @param {string} what */
+function off(what) {
+  return h(
+    'p',
+    { class: 'none' },
+    `Telemetry is off at this edge, so no ${what} is remembered. It begins with `,
+    h('span', { class: 'mono' }, 'DOMICILE_TELEMETRY=on'),
+    ' in the environment of the edge.',
+  );
+}
+
 /**
- * @param {readonly RecordedRefusal[]} all
+ * @param {RefusalsAnswer} answer
  */
-export function refusals(all) {
+export function refusals({ telemetry, refusals: all }) {
+  if (telemetry === 'off') return off('refusal');
   if (all.length === 0)
     return h('p', { class: 'none' }, 'This edge has refused nothing since it keeps count.');
   return h(
@@ -94,8 +106,10 @@ export function chosen(all, { decision, text, atLeastMs }) {
 /**
  * @param {readonly TraceLine[]} all
  * @param {string} [caption]
+ * @param {'on' | 'off'} [telemetry]
  */
-export function traces(all, caption = 'Traces, newest first') {
+export function traces(all, caption = 'Traces, newest first', telemetry = 'on') {
+  if (telemetry === 'off') return off('request');
   if (all.length === 0) return h('p', { class: 'none' }, 'No trace fits.');
   const shown = all.slice(0, TRACES_SHOWN);
   return h(

@@ -31,9 +31,9 @@ const HEADER = { 'domicile-console': '1' };
 
 /** @type {ConsoleState | undefined} */
 let state;
-/** @type {RefusalsAnswer['refusals'] | undefined} */
+/** @type {RefusalsAnswer | undefined} */
 let lastRefusals;
-/** @type {TracesAnswer['traces'] | undefined} */
+/** @type {TracesAnswer | undefined} */
 let lastTraces;
 /** @type {TraceAnswer | undefined} */
 let trace;
@@ -182,13 +182,14 @@ function aloud(found) {
 function drawLists() {
   if (lastRefusals !== undefined) show('refusals', refusals(lastRefusals));
   if (lastTraces === undefined) return;
-  const fits = chosen(lastTraces, {
+  const { traces: all, telemetry } = lastTraces;
+  const fits = chosen(all, {
     decision: one('by-decision', HTMLSelectElement).value,
     text: one('by-text', HTMLInputElement).value,
     atLeastMs: Number(one('by-time', HTMLSelectElement).value),
   });
-  show('traces', traces(fits));
-  show('traces-count', `${fits.length} of ${lastTraces.length}`);
+  show('traces', traces(fits, undefined, telemetry));
+  show('traces-count', telemetry === 'off' ? '' : `${fits.length} of ${all.length}`);
 }
 
 /**
@@ -214,9 +215,9 @@ async function fetchLists() {
   if (held || document.hidden) return;
   try {
     if (looked.has('at-refusals'))
-      lastRefusals = /** @type {RefusalsAnswer} */ (await ask('/console/api/refusals')).refusals;
+      lastRefusals = /** @type {RefusalsAnswer} */ (await ask('/console/api/refusals'));
     if (looked.has('at-traces'))
-      lastTraces = /** @type {TracesAnswer} */ (await ask('/console/api/traces')).traces;
+      lastTraces = /** @type {TracesAnswer} */ (await ask('/console/api/traces'));
     if (!held) drawLists();
     show('lists-say');
   } catch (error) {

@@ -4,8 +4,8 @@
  * Its edge, its nodes with role, timeline and lag, its keeper, and what it holds of the others.
  */
 import { h } from './draw.js';
-import { nodeSign, sign } from './signs.js';
-import { HEALTH, lag, longTime, ms } from './words.js';
+import { looksLike, nodeSign, sign } from './signs.js';
+import { lag, longTime, ms, nodeHealth, ROLES } from './words.js';
 
 /** @typedef {import('../console-state.ts').ConsoleState} ConsoleState */
 /** @typedef {import('../console-state.ts').RegionView} RegionView */
@@ -76,11 +76,11 @@ function row(node) {
     'tr',
     {
       'data-key': node.name,
-      class: node.health,
-      title: `${node.name} ${HEALTH[node.health]}${seen}`,
+      class: looksLike(node),
+      title: `${node.name} ${nodeHealth(node)}${seen}`,
     },
     h('th', { scope: 'row' }, nodeSign(node), h('span', { class: 'mono' }, node.name)),
-    h('td', {}, node.role === 'unknown' ? '–' : node.role),
+    h('td', {}, ROLES[node.role] ?? node.role),
     h('td', { class: 'mono', 'data-label': 'timeline' }, node.timeline ?? '–'),
     h('td', { class: 'mono dim' }, node.lsn ?? '–'),
     h('td', { class: 'figure' }, node.health === 'silent' ? 'silent' : lag(node)),

@@ -32,16 +32,18 @@ export function sign(severity) {
 
 /**
  * A primary is a square, a replica a circle; filled while it serves, half while it lags, crossed out
- * while it is silent, dashed when nobody knows.
+ * while it is silent, dashed when nobody knows what it does or nothing is sent to it.
  * @param {{ role: string, health: string }} node
  * @param {number} x
  * @param {number} y
  * @param {number} r
  */
-export function nodeShape({ role, health }, x, y, r) {
+export function nodeShape(node, x, y, r) {
+  const { role } = node;
+  const health = looksLike(node);
   const name = `node ${health}`;
   const parts = [];
-  if (role === 'primary') {
+  if (role === 'primary' || role === 'replaced') {
     const side = r * 1.8;
     parts.push(
       h('rect', {
@@ -71,6 +73,14 @@ export function nodeShape({ role, health }, x, y, r) {
     );
   }
   return h('g', { class: name }, parts);
+}
+
+/**
+ * Only a node whose part is known can play it well.
+ * @param {{ role: string, health: string }} node
+ */
+export function looksLike({ role, health }) {
+  return health !== 'silent' && (role === 'replaced' || role === 'unknown') ? 'unknown' : health;
 }
 
 /**

@@ -89,9 +89,25 @@ function ofRegion({ id, edge, nodes, keeper }, add) {
         id,
         `${node.name} does not answer${node.seenMsAgo === null ? '' : `, for ${longTime(node.seenMsAgo)}`}.`,
       );
-    if (node.health === 'lags')
+    else if (node.role === 'replaced')
+      add(
+        'warn',
+        id,
+        `${node.name} was replaced and still says that it is primary: nothing is sent to it.`,
+      );
+    else if (node.role === 'unknown' && node.health !== 'unknown')
+      add('warn', id, `${node.name} answers, and what it is nobody knows: nothing is sent to it.`);
+    else if (node.health === 'lags')
       add('warn', id, `${node.name} lags: what it shows is ${ms(node.ageMs)} old.`);
   }
+  if (typeof edge.operatorsBrokenForMs === 'number')
+    add(
+      'warn',
+      id,
+      `Its operators file cannot be read for ${longTime(edge.operatorsBrokenForMs)}: who was let in before still is, and nobody is kept out. The log of the edge says why.`,
+    );
+  if (edge.telemetry === 'off')
+    add('note', id, 'Telemetry is off at its edge: its requests and refusals are not remembered.');
   if (keeper.kind === 'silent') add('warn', id, `Its keeper does not answer: ${keeper.why}.`);
   if (keeper.kind === 'says' && keeper.alone)
     add('warn', id, `${keeper.primary} runs alone: commits wait for no standby.`);

@@ -81,12 +81,30 @@ export function list(words) {
 }
 
 /** @type {Readonly<Record<string, string>>} */
-export const HEALTH = {
+const HEALTH = {
   serves: 'serves',
   lags: 'lags behind',
   silent: 'does not answer',
   unknown: 'was never seen',
 };
+
+/** @type {Readonly<Record<string, string>>} */
+export const ROLES = {
+  primary: 'primary',
+  replica: 'replica',
+  replaced: 'was replaced',
+  unknown: '–',
+};
+
+/**
+ * How a node is, in words that do not call well what nothing is sent to.
+ * @param {NodeView} node
+ */
+export function nodeHealth({ role, health }) {
+  if (health === 'silent' || health === 'unknown') return HEALTH[health];
+  if (role === 'replaced') return 'answers, and nothing is sent to it since another one is primary';
+  return role === 'unknown' ? 'answers, and what it is nobody knows' : HEALTH[health];
+}
 
 /** @type {Readonly<Record<string, string>>} */
 export const DECISIONS = {
