@@ -191,7 +191,7 @@ describe('before anything is changed', () => {
       const refused = await json('provision');
       expect(refused).toMatchObject({ status: 1, outcome: 'refused' });
       const at = (node: string) => `${node} at 127.0.0.1:${clusters.superuser(node).port}`;
-      expect(refused.because.sort()).toEqual(
+      expect(refused.because.toSorted()).toEqual(
         [
           `us-x at 127.0.0.1:${nobody} cannot be reached: could not connect (ECONNREFUSED)`,
           `${at('eu-x')} does not let postgres in (28P01): the password in the secrets file is another one, or pg_hba.conf has no line for where this command runs`,
@@ -203,6 +203,10 @@ describe('before anything is changed', () => {
           'eu-a: nobody of this installation reads replication slot theirs, and it would be dropped: drop it yourself, or let its reader look elsewhere',
         ].sort(),
       );
+      // Nor is what could be made, as long as anything else stands in the way.
+      const making = await json('provision', '--create-databases');
+      expect(making.because).toHaveLength(7);
+      expect((await json('provision', '--check')).because).toEqual(refused.because);
     } finally {
       await writeFile(file('secrets.json'), good);
       await installationFile();
@@ -482,7 +486,7 @@ describe('an audit from elsewhere', () => {
   }, 240_000);
 
   test('is clean of what it was to look at, and finds what leaks', async () => {
-    const without = ['--without', 'data,logs,memory,wires'];
+    const without = ['--without', 'data,logs,memory,wires,peers'];
     const clean = await audit(...without);
     expect([clean.status, JSON.parse(clean.stdout).findings]).toEqual([0, []]);
     await on('us-x', (sql) => sql`grant pg_read_all_data to domicile_peer_eu`);

@@ -49,6 +49,21 @@ locals {
 
   regions_yaml = yamlencode(local.catalogue)
 
+  # What the commands of whoever administers it need. No place is let into every region, so servers are
+  # reached through tunnels of Session Manager, each on a port of its own: README.md opens them.
+  tunnel_ports = merge([
+    for index, id in sort(keys(var.regions)) : {
+      for nth, letter in ["a", "b", "c", "x"] : "${id}-${letter}" => 15400 + 10 * index + nth
+    }
+  ]...)
+
+  installation_yaml = yamlencode({
+    version       = 1
+    roles         = { private = { domicile_standby = ["login", "replication"] } }
+    subscriptions = { passwordFile = "/run/domicile/passwords" }
+    reach         = { for name, port in local.tunnel_ports : name => { host = "127.0.0.1", port = port } }
+  })
+
   peers = {
     for id in keys(var.regions) : id => {
       for peer, cidrs in local.tier_cidrs : peer => { edge = cidrs.edge, data = cidrs.data, airlock = cidrs.airlock }

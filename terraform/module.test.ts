@@ -16,13 +16,16 @@ import { readPolicy } from '../policies/read-policy.ts';
 import type { Catalogue } from '../regions/catalogue.ts';
 import { DISCREET_LOG } from '../regions/local/postgres-settings.ts';
 import { readCatalogue } from '../regions/read-catalogue.ts';
+import { readInstallation } from '../regions/read-installation.ts';
 import { readConfig } from '../router/config.ts';
+import { type Reader, secretsOf } from '../router/installation/secrets-file.ts';
 import { settingComplaints } from '../router/keeper/patroni-settings.ts';
 import { judgeResources, type Resource } from './judge-resources.ts';
 import { findTerraform, HOW_TO_GET_IT, type Run, Terraform } from './terraform-for-tests.ts';
 
 const read = (path: string) => readFileSync(join(import.meta.dirname, path), 'utf8');
 const COMMITTED = 'examples/three-regions/regions.yaml';
+const INSTALLATION = 'examples/three-regions/installation.yaml';
 const TERRAFORM_MS_MAX = 600_000;
 
 /** In which country each of them stands, as AWS says. */
@@ -85,6 +88,63 @@ describe('the regions file that the example gives out', () => {
       expect(placed.kind === 'placed' && placed.home, `${region} is in ${country}`).toBe(id);
       expect(jurisdictionOf(policy, country)?.regions).toContain(id);
     }
+  });
+});
+
+describe('the installation file that the example gives out', () => {
+  const catalogue = catalogueOf(read(COMMITTED));
+  const reading = readInstallation(read(INSTALLATION), INSTALLATION, catalogue);
+
+  test('is one that the commands take, and reaches every server', () => {
+    if ('complaints' in reading) throw new Error(reading.complaints[0].message);
+    const servers = [...catalogue.regions.values()].flatMap(({ nodes, airlocks }) => [
+      ...[...nodes, ...airlocks].map(({ name }) => name),
+    ]);
+    expect([...reading.installation.reach.keys()].sort()).toEqual(servers.sort());
+    // The role that Patroni replicates as, and the file that servers write their passwords to.
+    expect(Object.fromEntries(reading.installation.roles('eu').private)).toHaveProperty(
+      /replication = \{ username = "(\w+)" \}/.exec(read('modules/region/postgres.tf'))?.[1] ?? '',
+      ['login', 'replication'],
+    );
+    expect(read('modules/region/server.sh.tftpl')).toContain(
+      `passwords.in >${reading.installation.subscriptions.passwordFile}`,
+    );
+  });
+
+  test('asks for the secrets that there are places for, under the same names', () => {
+    const places = read('modules/region/secrets.tf');
+    const own = (reader: Reader) => {
+      const block = new RegExp(`^ {4}${reader} = \\{[\\s\\S]*?^ {4}\\}`, 'm').exec(places)?.[0];
+      return [...(block ?? '').matchAll(/"((?:[A-Z_]+|\$\{upper\(peer\)\})+)"/g)].map(
+        ([, name = '']) => name,
+      );
+    };
+    for (const reader of ['edge', 'postgres', 'airlock'] as const) {
+      // biome-ignore lint/suspicious/noTemplateCurlyInString: it is Terraform's.
+      const ofPeer = '_OF_${upper(peer)}_';
+      const asked = secretsOf(catalogue)
+        .filter((secret) => secret.region === 'us' && secret.reader === reader)
+        .map(({ variable }) => variable.replace(/_OF_(EU|ASIA)_/, ofPeer));
+      expect(own(reader).sort(), reader).toEqual([...new Set(asked)].sort());
+    }
+  });
+
+  test('wants no other line of a password file than the servers write', () => {
+    const template = read('modules/region/postgres.tf');
+    expect(template).toContain(
+      // biome-ignore lint/suspicious/noTemplateCurlyInString: it is Terraform's.
+      'airlock-${peer}.links.${var.shared.domain}:${local.ports.postgres}:${var.shared.database}:domicile_peer_${replace(var.id, "-", "_")}:$${AIRLOCK_OF_${upper(peer)}_PASSWORD}',
+    );
+    expect(template).toContain(
+      // biome-ignore lint/suspicious/noTemplateCurlyInString: it is Terraform's.
+      '${name}.nodes.${var.shared.domain}:${local.ports.postgres}:${var.shared.database}:domicile_feed:$${FEED_PASSWORD}',
+    );
+    const us = catalogue.regions.get('us');
+    expect(us?.nodes[0]).toMatchObject({ host: 'us-a.nodes.shop.example.com', port: 5432 });
+    expect(us?.airlocks[0]).toMatchObject({
+      host: 'airlock-us.links.shop.example.com',
+      port: 5432,
+    });
   });
 });
 
@@ -152,6 +212,10 @@ function withTerraform(command: string): void {
 
     test('gives out the regions file that is committed', () => {
       expect(String(whole.outputs.regions_yaml)).toBe(read(COMMITTED));
+    });
+
+    test('gives out the installation file that is committed', () => {
+      expect(String(whole.outputs.installation_yaml)).toBe(read(INSTALLATION));
     });
 
     test('lets nothing out of a region', () => {

@@ -3,6 +3,19 @@ output "regions_yaml" {
   value       = local.regions_yaml
 }
 
+output "installation_yaml" {
+  description = "The router's installation.yaml, for the commands: beside the app, with regions.yaml and secrets.json."
+  value       = local.installation_yaml
+}
+
+output "tunnels" {
+  description = "Which server each port of installation.yaml leads to, once its tunnel is open."
+  value = {
+    for server in flatten([module.us.servers, module.eu.servers, module.asia.servers]) :
+    server.name => merge(server, { port = local.tunnel_ports[server.name] })
+  }
+}
+
 output "url" {
   description = "Where clients ask; they come to the nearest healthy region."
   value       = "https://${var.domain}"

@@ -39,10 +39,8 @@ export async function provisionCommand(options: ProvisionCommandOptions): Promis
   const read = await readMigrations(files.migrations);
   if ('complaints' in read) throw new CannotStart(read.complaints.join('\n'));
   const scripts = await readScripts(files.schema);
-  if (options.createDatabases === true && options.check !== true) {
-    await createDatabases(operator, print);
-  }
-  const { complaints, remarks: seen } = await surveyServers(operator);
+  const makesDatabases = options.createDatabases === true;
+  const { complaints, remarks: seen } = await surveyServers(operator, { makesDatabases });
   const inline = opened.installation.subscriptions.passwordFile === undefined;
   const remarks = [...seen, ...(inline ? [INLINE] : [])];
   const remarked = remarks.map((remark) => `Note: ${remark}`);
@@ -70,6 +68,7 @@ export async function provisionCommand(options: ProvisionCommandOptions): Promis
     print(step);
   };
   try {
+    if (makesDatabases) await createDatabases(operator, detail);
     const { policy: inForce } = await provision({
       operator,
       policy,

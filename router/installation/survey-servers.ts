@@ -54,10 +54,14 @@ type Seen = {
 
 type Looked = Server & { seen: Seen | undefined; complaint: string | undefined };
 
-export async function surveyServers(operator: Operator): Promise<Survey> {
+/** Of a database that is missing nothing is said where it is going to be made. */
+export async function surveyServers(
+  operator: Operator,
+  { makesDatabases }: { makesDatabases: boolean },
+): Promise<Survey> {
   const { catalogue } = operator;
   const servers = serversOf(catalogue);
-  const looked = await Promise.all(servers.map((server) => look(operator, server)));
+  const looked = await Promise.all(servers.map((server) => look(operator, server, makesDatabases)));
   const found = looked.flatMap((one) =>
     one.seen === undefined ? [] : [{ ...one, seen: one.seen }],
   );
@@ -79,7 +83,7 @@ export async function surveyServers(operator: Operator): Promise<Survey> {
   return { complaints, remarks };
 }
 
-/** Databases that are not there yet, each made once: on the primary of a cluster. */
+/** Databases that are not there yet, on the primary of each cluster. @throws DatabaseError */
 export async function createDatabases(
   operator: Operator,
   report: (step: string) => void,
@@ -87,7 +91,6 @@ export async function createDatabases(
   for (const server of serversOf(operator.catalogue)) {
     const endpoint = operator.superuser(server.node.name);
     const database = server.region.database;
-    // One that does not answer is complained about by the survey.
     await asking({ ...endpoint, database: 'postgres' }, async (sql) => {
       const rows = await sql`
         select from pg_database where datname = ${database}
@@ -95,8 +98,6 @@ export async function createDatabases(
       if (rows.length > 0) return;
       await sql`create database ${sql(database)} encoding 'UTF8' template template0`;
       report(`${server.node.name}: database ${database} is made`);
-    }).catch((error: unknown) => {
-      if (!(error instanceof DatabaseError)) throw error;
     });
   }
 }
@@ -108,30 +109,41 @@ function serversOf({ regions }: Catalogue): Server[] {
   ]);
 }
 
-async function look(operator: Operator, server: Server): Promise<Looked> {
+async function look(operator: Operator, server: Server, makesDatabases: boolean): Promise<Looked> {
   const endpoint = operator.superuser(server.node.name);
   try {
     return { ...server, seen: await asking(endpoint, see), complaint: undefined };
   } catch (error) {
     if (!(error instanceof DatabaseError)) throw error;
-    return { ...server, seen: undefined, complaint: notSeen(endpoint, error) };
+    const complaint = notSeen(endpoint, error);
+    if (codeOf(error) !== NO_DATABASE || endpoint.database === 'postgres') {
+      return { ...server, seen: undefined, complaint };
+    }
+    // The server is there, and what else stands in the way is said with it.
+    const rest = await look(withDatabase(operator, 'postgres'), server, makesDatabases);
+    return { ...rest, complaint: rest.complaint ?? (makesDatabases ? undefined : complaint) };
   }
+}
+
+const NO_DATABASE = '3D000';
+
+function withDatabase(operator: Operator, database: string): Operator {
+  return { ...operator, superuser: (node) => ({ ...operator.superuser(node), database }) };
+}
+
+function codeOf({ failure }: DatabaseError): string | undefined {
+  if (failure.kind === 'connect-failed') return failure.code;
+  return failure.kind === 'rejected' ? failure.sqlstate : undefined;
 }
 
 function notSeen(endpoint: Endpoint, error: DatabaseError): string {
   const { name, host, port, user, database } = endpoint;
-  const { failure } = error;
-  const code =
-    failure.kind === 'connect-failed'
-      ? failure.code
-      : failure.kind === 'rejected'
-        ? failure.sqlstate
-        : undefined;
+  const code = codeOf(error);
   switch (code) {
     case '28P01':
     case '28000':
       return `${name} at ${host}:${port} does not let ${user} in (${code}): the password in the secrets file is another one, or pg_hba.conf has no line for where this command runs`;
-    case '3D000':
+    case NO_DATABASE:
       return `${name} at ${host}:${port} has no database ${database}: make it with --create-databases, or correct "database" in the regions file`;
     default:
       return `${name} at ${host}:${port} cannot be reached: ${error.message}`;
@@ -386,7 +398,8 @@ async function passwordComplaints(operator: Operator, found: readonly Found[]): 
         );
       const file = await operator.passfile(reader, []);
       if (file === undefined || lines.length === 0) return [];
-      return passwordsOf(operator.superuser(node.name), file, lines);
+      const endpoint = { ...operator.superuser(node.name), database: 'postgres' };
+      return passwordsOf(endpoint, file, lines);
     }),
   );
   return complaints.flat();

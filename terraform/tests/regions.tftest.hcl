@@ -100,4 +100,9 @@ run "everything" {
     condition     = keys(yamldecode(output.regions_yaml).regions) == ["asia", "eu", "us"]
     error_message = "regions.yaml has the three regions."
   }
+
+  assert {
+    condition     = length(distinct([for place in values(yamldecode(output.installation_yaml).reach) : place.port])) == 12
+    error_message = "installation.yaml reaches each of the twelve servers through a port of its own."
+  }
 }

@@ -3,6 +3,16 @@ output "regions_yaml" {
   value       = module.domicile.regions_yaml
 }
 
+output "installation_yaml" {
+  description = "terraform output -raw installation_yaml > installation.yaml"
+  value       = module.domicile.installation_yaml
+}
+
+output "tunnels" {
+  description = "Which server each port of installation.yaml leads to."
+  value       = module.domicile.tunnels
+}
+
 output "url" {
   description = "Where clients ask."
   value       = module.domicile.url

@@ -20,6 +20,14 @@ output "routable" {
   }
 }
 
+output "servers" {
+  description = "Every PostgreSQL server, for a tunnel to it."
+  value = concat(
+    [for name, node in aws_instance.node : { name = name, instance = node.id, aws_region = local.aws_region }],
+    [{ name = "${var.id}-x", instance = aws_instance.airlock.id, aws_region = local.aws_region }],
+  )
+}
+
 output "secrets" {
   description = "The region's secrets, with the keys that each one must have."
   value       = { for name, secret in local.secrets : aws_secretsmanager_secret.of[name].name => secret.keys }
