@@ -40,7 +40,14 @@ export async function startPostgres(settings: Record<string, string> = {}): Prom
     const server = spawn(
       programs.postgres,
       ['-D', dataDir, ...Object.entries(all).flatMap(([key, value]) => ['-c', `${key}=${value}`])],
-      { ...USER, cwd: dir, stdio: ['ignore', 'ignore', 'pipe'] },
+      {
+        ...USER,
+        cwd: dir,
+        // As a subscriber over TLS it looks for a certificate of its own at home, and stops when it may
+        // not look.
+        env: { ...process.env, HOME: dir },
+        stdio: ['ignore', 'ignore', 'pipe'],
+      },
     );
     const exited = once(server, 'exit');
     // A run that is interrupted skips its hooks.

@@ -4,7 +4,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:f
 import net, { type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Tls } from './catalogue.ts';
 import { certificateFiles, makeAuthority, makeCertificate } from './certificates-for-tests.ts';
 import { scramVerifier } from './local/administer.ts';
@@ -301,6 +301,57 @@ test.each([
     if (tls === undefined) expect(heard).toContain(word);
     else expect(heard).not.toContain(word);
   }
+});
+
+describe('one server that subscribes to another', () => {
+  /** Tells the subscriber to read the other server like this; what stands against it, if anything. */
+  async function subscribe(words: string): Promise<string> {
+    const to = `host=localhost port=${server.endpoint.port} dbname=postgres user=postgres ${words}`;
+    const subscription = `create subscription mirror connection '${to}' publication mirror`;
+    const opened = await ReplicationSession.open(at(plain), { as: 'plain', ...LIMITS });
+    if (opened.kind === 'failed') throw new Error(failureInWords(opened.failure));
+    const answer = await opened.session.query(subscription);
+    opened.session.close();
+    return answer.kind === 'failed' ? failureInWords(answer.failure) : 'subscribed';
+  }
+
+  beforeAll(async () => {
+    for (const [name, { ca }] of Object.entries({ authority, stranger })) {
+      writeFileSync(join(folder, `${name}.pem`), ca, { mode: 0o644 });
+    }
+    const table = 'create table mirrored (text text)';
+    await runScript(at(plain), table, LIMITS);
+    await runScript(
+      at(server, FULL),
+      `${table}; create publication mirror for table mirrored`,
+      LIMITS,
+    );
+  });
+
+  test('is held to what libpq’s words say, and its worker comes over TLS', async () => {
+    expect(await subscribe('sslmode=disable')).toContain('no encryption');
+    const refused = await subscribe(`sslmode=verify-full sslrootcert=${folder}/stranger.pem`);
+    expect(refused).toContain('certificate verify failed');
+    const full = `sslmode=verify-full sslrootcert=${folder}/authority.pem`;
+    expect(await subscribe(full)).toBe('subscribed');
+    const pool = new LeasePool({
+      ...{ endpoint: at(server, FULL), connectionsMax: 1, waitersMax: 1, connectTimeoutMs: 5_000 },
+    });
+    await vi.waitFor(
+      async () => {
+        const rows = await pool.run(
+          (sql) => sql`
+            select ssl from pg_stat_ssl join pg_stat_replication using (pid)
+            where application_name = 'mirror'`,
+          LIMITS,
+        );
+        expect(rows).toEqual([{ ssl: true }]);
+      },
+      { timeout: 20_000 },
+    );
+    await pool.close(LIMITS);
+    await runScript(at(plain), 'alter subscription mirror disable', LIMITS);
+  });
 });
 
 test('the environment cannot switch verification off', async () => {

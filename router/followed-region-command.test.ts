@@ -55,6 +55,12 @@ describe('what cannot be asked is said', () => {
       PASSWORD,
       /regions.yaml:8:5 {2}regions.eu.keeper.members: missing/,
     ],
+    [
+      'an authority that is not there',
+      `${MANAGED} }\n    tls: { mode: verify-full, caFile: eu.pem`,
+      PASSWORD,
+      /eu.pem {2}no such file: tls.caFile of eu/,
+    ],
   ])('%s', async (_, keeper, environment, complaint) => {
     const { lines, exitCode } = await followedStatus(await asked(keeper, environment));
     expect(exitCode).toBe(1);
