@@ -192,6 +192,15 @@ describe.each(Object.entries(ways))('%s', (_, ask) => {
     expect(performance.now() - begunMs).toBeLessThan(3_000);
   });
 
+  test('an address where nobody listens is just that', async () => {
+    const port = await answering(() => {});
+    listeners.pop()?.close();
+    await vi.waitFor(async () => {
+      const endpoint = at({ endpoint: { ...server.endpoint, port } }, FULL);
+      expect(await ask(endpoint)).toContain('ECONNREFUSED');
+    });
+  });
+
   test('a server that hangs up in the middle of it is one that was not reached', async () => {
     const port = await answering((socket) => {
       socket.write('S');
@@ -200,6 +209,25 @@ describe.each(Object.entries(ways))('%s', (_, ask) => {
     const endpoint = at({ endpoint: { ...server.endpoint, port } }, FULL);
     expect(await ask(endpoint)).toMatch(/CONNECTION_CLOSED|ECONNRESET|handshake/);
   });
+});
+
+test('a pool that is destroyed in the middle of a handshake leaves no socket', async () => {
+  const met = Promise.withResolvers<net.Socket>();
+  const port = await answering((socket) => {
+    socket.write('S');
+    socket.once('data', () => met.resolve(socket));
+  });
+  const endpoint = at({ endpoint: { ...server.endpoint, port } }, FULL);
+  const pool = new LeasePool({
+    ...{ endpoint, connectionsMax: 1, waitersMax: 1, connectTimeoutMs: 60_000 },
+  });
+  const asked = pool.run((sql) => sql`select 1`, { timeoutMs: 60_000 });
+  const failure = asked.catch((error: DatabaseError) => error.failure);
+  const socket = await met.promise;
+  pool.destroy('over');
+  expect(await failure).toEqual({ kind: 'connect-failed', code: 'POOL_DESTROYED' });
+  await pool.close(LIMITS);
+  await vi.waitFor(() => expect(socket.destroyed).toBe(true));
 });
 
 test('a password is proved over TLS as it is in plain text', async () => {
