@@ -1,11 +1,24 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { expect, test } from 'vitest';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import type { DatabaseSchema } from '../policies/database-schema.ts';
 import { rehearseSchema } from './rehearse-schema.ts';
 
+/** Other tests rehearse as well, at the same time and in the usual place. */
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'domicile-rehearse-test-'));
+  await chmod(folder, 0o711);
+  vi.stubEnv('TMPDIR', folder);
+});
+afterAll(async () => {
+  vi.unstubAllEnvs();
+  await rm(folder, { recursive: true, force: true });
+});
+
 async function rehearsals(): Promise<string[]> {
-  return (await readdir(tmpdir())).filter((name) => name.startsWith('domicile-rehearsal-'));
+  return (await readdir(folder)).filter((name) => name.startsWith('domicile-rehearsal-'));
 }
 
 async function made(text: string): Promise<DatabaseSchema> {
@@ -121,21 +134,21 @@ test('the storefront’s schema, which asks where it is, can be rehearsed', asyn
 });
 
 test('a mistake is named with its line and column, and nothing is left behind', async () => {
-  const before = await rehearsals();
   const text = '-- Zürich 😀\ncreate table a (id int);\n\ncreate table b (id int, x nosuchtype);\n';
   expect(await rehearseSchema({ file: 'schema.sql', text, region: 'us' })).toEqual({
     kind: 'refused',
     complaint: expect.stringMatching(/^schema\.sql:4:27 {2}.*42704/),
   });
-  expect(await rehearsals()).toEqual(before);
+  expect(await rehearsals()).toEqual([]);
 });
 
 test('a rehearsal that is called off leaves no folder and no server', async () => {
-  const before = await rehearsals();
   const controller = new AbortController();
   const file = { file: 'schema.sql', text: 'create table a (id int);', region: 'us' };
   const rehearsal = rehearseSchema({ ...file, signal: controller.signal });
+  const ended = expect(rehearsal).rejects.toThrow('Stopped while starting');
+  await expect.poll(rehearsals, { interval: 1 }).toHaveLength(1);
   controller.abort();
-  await expect(rehearsal).rejects.toThrow('Stopped while starting');
-  expect(await rehearsals()).toEqual(before);
+  await ended;
+  expect(await rehearsals()).toEqual([]);
 });
