@@ -372,14 +372,16 @@ describe('getting a connection', () => {
     for (let n = 0; n < 3; n++) await pool.run((sql) => sql`select pg_sleep(0.1)`, LIMITS);
     expect(pool.stats()).toMatchObject({ refused: 0, waitMs: 0 });
     const served = Array.from({ length: 5 }, () =>
-      pool.run((sql) => sql`select pg_sleep(0.1)`, { timeoutMs: 20_000 }),
+      // They take longer than was learnt, so that nobody's turn comes while this is looked at.
+      pool.run((sql) => sql`select pg_sleep(0.5)`, { timeoutMs: 20_000 }),
     );
     const ms = await elapsedMs(async () => {
       const failure = await failureOf(pool.run((sql) => sql`select 1`, { timeoutMs: 400 }));
       if (failure.kind !== 'pool-full') throw new Error(failure.kind);
       expect(failure.waitMs).toBeGreaterThan(400);
     });
-    expect(ms).toBeLessThan(100);
+    // Before the time that it had is over.
+    expect(ms).toBeLessThan(400);
     expect(pool.stats()).toMatchObject({ waiting: 4, refused: 1 });
     expect(pool.stats().leaseMs).toBeGreaterThan(90);
     await Promise.all(served);

@@ -263,7 +263,8 @@ describe('a region without any primary', () => {
       const headers = { 'domicile-consistency': level };
       const read = await domicile.call(edge, 'GET', path, { headers });
       expect(problemOf(read)).toEqual([503, 'region-unavailable', 'safe']);
-      expect(read.ms).toBeLessThan(1_000);
+      // Long before its budget is used up.
+      expect(read.ms).toBeLessThan(1_500);
     }
   });
 

@@ -50,7 +50,7 @@ export default new Hono<Domicile>()
       case 'refuses':
         throw new Refusal({ kind: 'invalid-request', complaints: [] });
       case 'late':
-        await sleep(3_000);
+        await sleep(6_000);
         await c.var.data
           .write((sql) => order(sql, user, 2))
           .finally(() => mark(user, 'tried to write late'));

@@ -254,7 +254,7 @@ describe('many at once', () => {
       expect(problemOf(answer)).toEqual([409, 'idempotency-key-in-flight', 'safe']);
       expect(answer.headers['retry-after']).toBe('1');
       // They do not wait for the one that is under way, nor for each other.
-      expect(answer.ms).toBeLessThan(1_500);
+      expect(answer.ms).toBeLessThan(1_900);
     }
     expect(rest.length).toBeGreaterThan(0);
     // The others are told before their handlers begin.
@@ -280,7 +280,7 @@ describe('many at once', () => {
         verbatim(`do $$ begin
           insert into domicile.answers (scope, key, request, status, fields, body)
           values ('${user}', '\\x${hex}', '\\x${hex}', 200, '[]', '');
-          perform pg_sleep(1.5);
+          perform pg_sleep(4);
         end $$`),
       ),
     );
@@ -297,7 +297,8 @@ describe('many at once', () => {
     });
     const answer = await ask('eu', path, key, { body: LAMP });
     expect(problemOf(answer)).toEqual([503, 'write-not-applied', 'safe']);
-    expect(answer.ms).toBeLessThan(1_200);
+    // Neither for its end nor for a whole budget.
+    expect(answer.ms).toBeLessThan(1_900);
     await holding;
     expect(await ordersOf('eu', user)).toEqual([]);
     const reused = await ask('eu', path, key, { body: LAMP });
@@ -329,7 +330,8 @@ describe('a handler', () => {
     const key = newKey();
     const late = await ask('eu', path, key);
     expect(problemOf(late)).toEqual([503, 'write-not-applied', 'safe']);
-    expect(late.ms).toBeLessThan(2_900);
+    // The handler is not at its end yet.
+    expect(late.ms).toBeLessThan(5_900);
     expect((await insist('eu', path, key)).status).toBe(201);
     await eventually('it has tried', async () => (await marksOf(user)).length === 1);
     expect(await ordersOf('eu', user)).toEqual([1]);

