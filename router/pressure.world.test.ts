@@ -20,8 +20,8 @@ import {
 const BUDGET_MS = 2_000;
 /** The default of DOMICILE_QUEUE_MS_MAX: how long a line may make somebody wait. */
 const QUEUE_MS_MAX = 500;
-/** How much later than its budget an answer may come on a busy machine. */
-const SLACK_MS = 2_000;
+/** How much later than its budget an answer may come where this process is late itself, with all its clients. */
+const SLACK_MS = 6_000;
 /** Few, so that a crowd is a crowd on any machine: a quarter of them for each other region. */
 const REQUESTS_MAX = 64;
 const TO_EACH_REGION = REQUESTS_MAX / 2 / 2;
@@ -204,8 +204,12 @@ describe('while eu is a black hole and its people keep coming to us and asia', (
       // Passed over at once: most are told in a part of the time that the unlucky first ones take.
       expect(quantile(answers, 0.5)).toBeLessThan(quantile(answers, 1) / 4);
     }
-    expect(quantile(during, 0.5)).toBeLessThan(quantile(before, 0.5) * 4);
-    expect(quantile(during, 0.95)).toBeLessThan(quantile(before, 0.95) * 4);
+    // Whoever waited for eu, at any step, would wait for a good part of a budget.
+    for (const part of [0.5, 0.95]) {
+      expect(quantile(during, part)).toBeLessThan(
+        Math.max(quantile(before, part) * 4, BUDGET_MS / 8),
+      );
+    }
 
     for (const here of others) {
       await eventually(`eu is served through ${here} again`, async () => {
