@@ -115,9 +115,6 @@ describe.skipIf(found.kind === 'missing')(`a region under a real Patroni${title}
   afterAll(async () => {
     await region?.edge.stop();
     await steward?.close();
-    (await import('node:child_process')).execSync(
-      'rm -rf /tmp/h/ptry/logs; mkdir -p /tmp/h/ptry/logs; cp /tmp/domicile-patroni-*/*.log /tmp/domicile-followed-*/edge.log /tmp/h/ptry/logs/',
-    );
     await patroni?.remove();
     if (folder !== undefined) await rm(folder, { recursive: true, force: true });
   }, 30_000);
