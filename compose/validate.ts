@@ -356,7 +356,8 @@ async function panels(built: Image, file: ComposeFile, scratch: string): Promise
         const answer = await fetch(url, { signal: AbortSignal.timeout(ANSWER_MS_MAX) }).catch(
           () => undefined,
         );
-        if (answer === undefined) return false;
+        // It says 503 in plain words while it opens what it has stored.
+        if (answer === undefined || answer.status === 503) return false;
         const { status, error, data } = (await answer.json()) as Answer;
         if (status !== 'success') throw new Broken(`${name}: ${error}`);
         if (data?.result.some(({ value: [, text] }) => text !== 'NaN')) wanted.delete(name);
