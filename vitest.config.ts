@@ -7,9 +7,9 @@ import { join } from 'node:path';
 import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
-/** They hold answers to milliseconds, so no third file runs beside two of them. */
+/** They hold answers to milliseconds, or type once what a page says: no third file runs beside two. */
 const inTime = [
-  'examples/demo/demo.world.test.ts',
+  'docs/walk.world.test.ts',
   'router/pressure.world.test.ts',
   'router/boundaries.world.test.ts',
   'router/once.world.test.ts',
@@ -28,10 +28,10 @@ const longest = [
   'router/policy-apply.world.test.ts',
   'router/schema-apply.world.test.ts',
   'router/airlock-attack.world.test.ts',
+  'examples/demo/demo.world.test.ts',
   'router/keeper.world.test.ts',
   'router/package.world.test.ts',
   'router/redirect.world.test.ts',
-  'docs/walk.world.test.ts',
   'router/keeper/patroni.world.test.ts',
   'router/keeper/feeds.world.test.ts',
 ];

@@ -14,6 +14,7 @@ import {
   substituted,
   substitution,
   type as typeIn,
+  WORLD_MS_MAX,
   walk,
 } from './walk-for-tests.ts';
 
@@ -46,7 +47,7 @@ test('what the README says of a policy can be asked without a world', async () =
 });
 
 for (const name of ['README.md', 'docs/start.md']) {
-  describe(name, () => {
+  describe(name, { timeout: WORLD_MS_MAX + 60_000 }, () => {
     test('begins with npm ci, then npm start shows what it says', async () => {
       const [first, second] = await page(name);
       expect(first).toMatchObject({ command: 'npm ci', output: '' });

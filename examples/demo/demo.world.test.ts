@@ -9,7 +9,8 @@ import { story } from './story.ts';
 
 const MAIN = join(import.meta.dirname, 'main.ts');
 const FALSE_STORY = join(import.meta.dirname, 'false-story-for-test.ts');
-const DEMO_MS_MAX = 60_000;
+/** Half a minute where the machine has nothing else to do; whatever hangs is still found. */
+const DEMO_MS_MAX = 240_000;
 
 let folder: string;
 beforeEach(async () => {
@@ -33,12 +34,9 @@ function demo(...args: string[]) {
   return { child, ended, said: () => said };
 }
 
-describe('the demo', () => {
-  test('finds each step of its story as claimed, exits 0 and leaves nothing behind', {
-    timeout: DEMO_MS_MAX + 10_000,
-  }, async () => {
+describe('the demo', { timeout: DEMO_MS_MAX }, () => {
+  test('finds each step of its story as claimed, exits 0 and leaves nothing behind', async () => {
     const { ended, said } = demo();
-    const startedAtMs = performance.now();
     const code = await ended;
     expect(said()).toContain(`${story.length} of ${story.length} steps were as claimed`);
     expect(said().match(/✓ as claimed/g)).toHaveLength(story.length);
@@ -46,7 +44,6 @@ describe('the demo', () => {
     // No colour where nobody sees it.
     expect(said()).not.toContain('\x1b');
     expect(code).toBe(0);
-    expect(performance.now() - startedAtMs).toBeLessThan(DEMO_MS_MAX);
     expect(await readdir(folder)).toEqual([]);
   });
 
@@ -60,7 +57,7 @@ describe('the demo', () => {
 
   test('ends and removes its world on Ctrl-C', async () => {
     const { child, ended, said } = demo();
-    await expect.poll(() => said(), { timeout: 30_000 }).toMatch(/takes writes/);
+    await expect.poll(() => said(), { timeout: DEMO_MS_MAX / 2 }).toMatch(/takes writes/);
     child.kill('SIGINT');
     expect(await ended).toBe(1);
     expect(said()).toContain('not told to its end');
