@@ -36,8 +36,12 @@ export class DatabaseError extends Error {
   override readonly name = 'DatabaseError';
   readonly failure: DatabaseFailure;
 
-  constructor(failure: DatabaseFailure) {
-    super(sentence(failure));
+  /** Whoever works with many servers says which one it was. */
+  readonly server: string | undefined;
+
+  constructor(failure: DatabaseFailure, server?: string) {
+    super(server === undefined ? sentence(failure) : `${server}: ${sentence(failure)}`);
+    this.server = server;
     this.failure = failure;
   }
 }

@@ -103,7 +103,7 @@ test('mistakes are named with their place, and with what was meant', () => {
     'installation.yaml:11:21  links[0].to: no server that eu reads is called "us-a"; did you mean "us-x"?',
   ]);
   expect(complaints('sslmode: verify-full', 'sslmode: verify_full')).toEqual([
-    'installation.yaml:14:26  subscriptions.parameters.sslmode: "verify_full" is not one of disable, allow, prefer, require, verify-ca, verify-full; did you mean "verify-full"?',
+    'installation.yaml:14:26  subscriptions.parameters.sslmode: "verify_full" is not one of disable, require, verify-ca, verify-full; did you mean "verify-full"?',
   ]);
   expect(complaints('/run/domicile/passwords', 'passwords')).toEqual([
     'installation.yaml:13:17  subscriptions.passwordFile: "passwords" is not an absolute path',

@@ -152,7 +152,8 @@ export const InstallationFile = z
         parameters: z
           .strictObject({
             sslmode: z
-              .enum(['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'])
+              // Not allow and prefer: whoever stands between the two could talk them out of TLS.
+              .enum(['disable', 'require', 'verify-ca', 'verify-full'])
               .optional()
               .describe('Whether servers speak TLS with each other.'),
             sslrootcert: parameter('The authorities, on the servers.'),

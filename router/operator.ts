@@ -9,7 +9,15 @@
 import type { ClusterName } from '../policies/cluster-state.ts';
 import { airlocksOf, type Installed } from '../policies/desired-state.ts';
 import type { Catalogue, NodeAddress, RegionId } from '../regions/catalogue.ts';
-import { DatabaseError, type Endpoint, LeasePool, type Sql } from '../regions/postgres.ts';
+import {
+  DatabaseError,
+  type Endpoint,
+  LeasePool,
+  type PoolOptions,
+  type RunFunction,
+  type RunOptions,
+  type Sql,
+} from '../regions/postgres.ts';
 
 export type Operator = {
   catalogue: Catalogue;
@@ -49,6 +57,25 @@ const CONNECT_MS_MAX = 5_000;
 /** One statement of an operator; the first copy of a large table has a limit of its own. */
 export const STATEMENT_MS_MAX = 60_000;
 
+/** Of a dozen servers a person is told which one it was. */
+class NamedPool extends LeasePool {
+  readonly #server: string;
+
+  constructor(options: PoolOptions) {
+    super(options);
+    this.#server = options.endpoint.name;
+  }
+
+  override async run<T, S = never>(fn: RunFunction<T>, options: RunOptions<S>): Promise<T> {
+    try {
+      return await super.run(fn, options);
+    } catch (error) {
+      if (!(error instanceof DatabaseError) || error.server !== undefined) throw error;
+      throw new DatabaseError(error.failure, this.#server);
+    }
+  }
+}
+
 /** One operator's connections to every cluster, for as long as one piece of work takes. */
 export class Session {
   readonly operator: Operator;
@@ -75,9 +102,9 @@ export class Session {
     use: (sql: Sql) => Promise<void>,
     timeoutMs = STATEMENT_MS_MAX,
   ): Promise<void> {
-    const pool = await this.pool(cluster);
-    const outcome = await pool.transaction(use, { timeoutMs });
-    if (outcome.kind === 'not_applied') throw new DatabaseError(outcome.failure);
+    const { name } = await this.nodeOf(cluster);
+    const outcome = await this.node(name).transaction(use, { timeoutMs });
+    if (outcome.kind === 'not_applied') throw new DatabaseError(outcome.failure, name);
     if (outcome.kind === 'unknown') {
       throw new OperatorError(
         `${cluster}: a commit was not confirmed (${outcome.failure.kind}); look at its replica, then run the command again`,
@@ -93,7 +120,7 @@ export class Session {
   node(name: string): LeasePool {
     const known = this.#pools.get(name);
     if (known !== undefined) return known;
-    const pool = new LeasePool({
+    const pool = new NamedPool({
       endpoint: this.operator.superuser(name),
       // One works while another holds the lock that says who works.
       connectionsMax: 3,

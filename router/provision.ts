@@ -15,7 +15,13 @@ import {
 import { attributesText } from '../policies/plan.ts';
 import type { Policy } from '../policies/policy.ts';
 import type { Region, RegionId } from '../regions/catalogue.ts';
-import { type Endpoint, runScript, type Sql, verbatim } from '../regions/postgres.ts';
+import {
+  DatabaseError,
+  type Endpoint,
+  runScript,
+  type Sql,
+  verbatim,
+} from '../regions/postgres.ts';
 import { isVerifierOf } from '../regions/scram.ts';
 import { adoptResidents } from './adopt-residents.ts';
 import type { Applied } from './apply-plan.ts';
@@ -237,12 +243,24 @@ async function migrate(
       );
     }
     // One implicit transaction: the script and the note that it ran, or neither.
-    await runScript(
-      endpoint,
-      `begin;\n${text}\n;insert into domicile_migrations.applied (name, sha256) values ('${name}', '${sha256}');\ncommit;`,
-      limits,
+    await running(`${endpoint.name}: ${name}`, () =>
+      runScript(
+        endpoint,
+        `begin;\n${text}\n;insert into domicile_migrations.applied (name, sha256) values ('${name}', '${sha256}');\ncommit;`,
+        limits,
+      ),
     );
     told(`${name} has run`);
+  }
+}
+
+/** What a server says of a script is for whoever wrote the script. */
+async function running(what: string, run: () => Promise<void>): Promise<void> {
+  try {
+    await run();
+  } catch (error) {
+    if (!(error instanceof DatabaseError)) throw error;
+    throw new ProvisionError(`${what} could not be run: ${error.message}`);
   }
 }
 
