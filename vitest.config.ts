@@ -36,6 +36,9 @@ const longest = [
   'router/keeper/feeds.world.test.ts',
 ];
 
+/** For what hangs, and not for what is slow on a machine with much else to do. */
+const whatHangs = { testTimeout: 240_000, hookTimeout: 300_000 };
+
 const realServers = ['**/*.pg.test.ts', '**/*.world.test.ts'];
 const outside = ['**/node_modules/**', '**/.domicile/**'];
 
@@ -64,8 +67,7 @@ export default defineConfig({
           include: inTime,
           maxWorkers: 2,
           sequence: { groupOrder: 1 },
-          testTimeout: 60_000,
-          hookTimeout: 120_000,
+          ...whatHangs,
         },
       },
       {
@@ -76,8 +78,7 @@ export default defineConfig({
           // Servers wait for each other every now and then, so three files fill two cores.
           maxWorkers: 3,
           sequence: { groupOrder: 2 },
-          testTimeout: 60_000,
-          hookTimeout: 120_000,
+          ...whatHangs,
         },
       },
       {
