@@ -146,5 +146,6 @@ export const SAMPLES: Samples = {
   'console-forbidden': { kind: 'console-forbidden', role: 'viewer' },
   'console-nothing-here': { kind: 'console-nothing-here' },
   'console-streams-full': { kind: 'console-streams-full' },
+  'console-sign-in-failed': { kind: 'console-sign-in-failed', because: 'not-begun-here' },
   internal: { kind: 'internal' },
 };

@@ -4,11 +4,12 @@
  * Everything that a start can complain about is said at once: files, settings and the app module.
  */
 import { createSecretKey, randomBytes, randomUUID } from 'node:crypto';
-import { resolve } from 'node:path';
+import { dirname, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Hono } from 'hono';
 import { formatComplaint } from '../regions/yaml-complaint.ts';
 import { readConfig } from './config.ts';
+import type { SecretPlace } from './console/operators-file.ts';
 import type { FirstOperators } from './console/operators-in-force.ts';
 import { startConsole } from './console/start-console.ts';
 import type { Domicile } from './domicile.ts';
@@ -114,6 +115,7 @@ export async function startEdge(command: EdgeCommand, outside: Outside): Promise
   const console = await startConsole({
     edge,
     operators: operators.operators,
+    secretOf: (place) => secretOf(place, command.operators ?? '', outside),
     version: outside.version,
     drawSecret: () => randomBytes(32).toString('base64url'),
     wallClock: outside.wallClock,
@@ -178,6 +180,18 @@ async function operatorsOf(
   if ('complaints' in read) return { complaints: read.complaints.map(formatComplaint) };
   const { operators } = read;
   return { operators: { text, operators, file: shown(path), read: () => readText(path) } };
+}
+
+/** Read when it is needed, so that a new one needs no new start. */
+async function secretOf(
+  place: SecretPlace,
+  operatorsFile: string,
+  { environment }: Outside,
+): Promise<string | undefined> {
+  if (place.kind === 'variable') return environment[place.name];
+  const read = await readText(resolve(dirname(operatorsFile), place.path));
+  // Editors end a file with a line break.
+  return 'text' in read && read.text.trim() !== '' ? read.text.trim() : undefined;
 }
 
 async function loadApp(

@@ -77,7 +77,18 @@ export type Failure =
   | { kind: 'console-forbidden'; role: string }
   | { kind: 'console-nothing-here' }
   | { kind: 'console-streams-full' }
+  | { kind: 'console-sign-in-failed'; because: SignInFailure }
   | { kind: 'internal' };
+
+/** Why somebody who came back from the sign-in page of an issuer was not let in. */
+export type SignInFailure =
+  /** The edge was asked by an address to which the issuer may not send anybody back. */
+  | 'other-address'
+  | 'not-begun-here'
+  | 'too-late'
+  | 'issuer-refused'
+  | 'issuer-silent'
+  | 'not-allowed';
 
 /** What a session had seen of a timeline that ended earlier; `kept` undefined: it led nowhere. */
 export type LostPosition = { timeline: number; seen: Lsn; kept: Lsn | undefined };
@@ -593,6 +604,13 @@ function describe(failure: Failure): Description {
         detail: 'Close a page that nobody looks at, or ask for the state instead of the stream.',
         retry: 'safe',
       };
+    case 'console-sign-in-failed':
+      return {
+        status: failure.because === 'issuer-silent' ? 503 : 403,
+        title: 'Signing in did not come about',
+        detail: SIGN_IN_FAILURES[failure.because],
+        retry: failure.because === 'issuer-silent' ? 'safe' : 'after-change',
+      };
     case 'internal':
       return {
         status: 500,
@@ -631,3 +649,14 @@ function bottleneckInWords(where: Bottleneck): string {
 function list(regions: readonly RegionId[]): string {
   return regions.map((region) => `"${region}"`).join(' and ');
 }
+
+const SIGN_IN_FAILURES: Readonly<Record<SignInFailure, string>> = {
+  'other-address':
+    'The operators file names no place to come back to below the address by which this edge was asked.',
+  'not-begun-here':
+    'What came back does not belong to a sign-in that this browser has begun at this edge. Begin anew.',
+  'too-late': 'It took too long. Begin anew.',
+  'issuer-refused': 'The issuer did not let you in, or the code was used or is over. Begin anew.',
+  'issuer-silent': 'The issuer does not answer as it should; the log of the edge says how.',
+  'not-allowed': 'The issuer let you in, and the operators file gives you no role here.',
+};

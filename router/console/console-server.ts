@@ -7,16 +7,19 @@
  * refusal, whether there is something or not.
  */
 
+import * as z from 'zod';
 import { isLoopback } from '../carried-session.ts';
 import type { Edge, NodeEnv } from '../edge.ts';
 import { type Failure, problem } from '../problem.ts';
 import { limitedBody } from '../request-body.ts';
 import type { ConsoleFile } from './console-files.ts';
 import { ConsoleSessions } from './console-sessions.ts';
-import type { ConsoleState, RefusalsAnswer } from './console-state.ts';
+import type { ConsoleState, RefusalsAnswer, WaysAnswer } from './console-state.ts';
 import { Credentials, networkOf, type Person } from './credentials.ts';
 import { EventStreams } from './event-streams.ts';
 import { Announcement, type Experiments } from './experiments.ts';
+import { AnswerOfIssuer, FLOW_MS_MAX, OidcSignIn } from './oidc-sign-in.ts';
+import type { SecretPlace } from './operators-file.ts';
 import type { OperatorsInForce } from './operators-in-force.ts';
 import { isFromElsewhere, isFromOwnPage } from './same-origin.ts';
 import { SubjectQuestionBody, type Subjects } from './subjects.ts';
@@ -27,6 +30,7 @@ import type { WorldLooker } from './world-picture.ts';
 export type ConsoleServerOptions = {
   edge: Edge;
   operators: OperatorsInForce;
+  secretOf: (place: SecretPlace) => Promise<string | undefined>;
   /** By path. `open` are those that the sign-in page is made of. */
   files: ReadonlyMap<string, ConsoleFile>;
   world: WorldLooker;
@@ -47,9 +51,13 @@ type Caller = Person & {
 
 const ROOT = '/console';
 const SIGN_IN = `${ROOT}/sign-in`;
+/** The page of an issuer sends back to it, or to one below it. */
+const CALLBACK = `${SIGN_IN}/callback`;
 const SIGN_OUT = `${ROOT}/sign-out`;
 const API = `${ROOT}/api`;
 const COOKIE = 'domicile-console';
+/** What a sign-in at an issuer's page remembers meanwhile. */
+const FLOW_COOKIE = 'domicile-console-flow';
 
 /** More than any token, question or announcement needs. */
 const BODY_BYTES_MAX = 32 * 1024;
@@ -57,6 +65,8 @@ const BODY_BYTES_MAX = 32 * 1024;
 const SEARCH_AGAIN_MS = 1_000;
 /** A body that comes drop by drop is given up. */
 const BODY_MS_MAX = 5_000;
+
+const BeginBody = z.strictObject({ way: z.int().min(0) });
 
 /** Nothing but what this edge serves itself; no page may put it into a frame of its own. */
 const PROTECTION: Readonly<Record<string, string>> = {
@@ -74,11 +84,14 @@ export class ConsoleServer {
   #sessions: ConsoleSessions;
   #credentials: Credentials;
   #streams: EventStreams;
+  #issuers: OidcSignIn;
 
   constructor(options: ConsoleServerOptions) {
     this.#options = options;
-    const { edge, operators, drawSecret, wallClock, world } = options;
+    const { edge, operators, secretOf, drawSecret, wallClock, log, world } = options;
     const { now } = edge;
+    const outside = { secretOf, drawSecret, now, wallClock, log };
+    this.#issuers = new OidcSignIn({ allowed: operators, ...outside });
     this.#sessions = new ConsoleSessions({ drawSecret, now, wallClock });
     this.#credentials = new Credentials({ allowed: operators, now, wallClock });
     this.#streams = new EventStreams({ look: () => world.look(), now });
@@ -113,6 +126,10 @@ export class ConsoleServer {
     const file = this.#options.files.get(path);
     if (reads && file?.open === true) return served(request, file);
     if (path === SIGN_IN && method === 'POST') return this.#signIn(request, env);
+    if (path.startsWith(`${SIGN_IN}/`)) {
+      const answer = await this.#atIssuer(path, request, env);
+      if (answer !== undefined) return answer;
+    }
     const caller = await this.#caller(request, env);
     if (caller === undefined || 'refused' in caller) {
       const signIn = this.#options.files.get(SIGN_IN);
@@ -218,7 +235,10 @@ export class ConsoleServer {
     }
     const verdict = await this.#credentials.of(token.trim(), addressOf(env));
     if (verdict.kind !== 'known') return this.#turnAway(verdict, request.method);
-    const { person } = verdict;
+    return this.#letIn(request, verdict.person);
+  }
+
+  #letIn(request: Request, person: Person): Response {
     // A browser that signs in anew leaves what it was signed in as.
     const former = cookieOf(request, this.#isSecure(request));
     if (former !== undefined) this.#sessions.end(former);
@@ -227,6 +247,64 @@ export class ConsoleServer {
     this.#options.log({ level: 'info', event: 'console-sign-in', operator: name, role });
     const answer = json({ operator: { name, role } });
     answer.headers.append('set-cookie', this.#cookie(request, secret));
+    return answer;
+  }
+
+  /** Undefined where there is nothing for whoever has not signed in. */
+  async #atIssuer(path: string, request: Request, env: NodeEnv): Promise<Response | undefined> {
+    const { method } = request;
+    const page = this.#options.files.get(SIGN_IN);
+    const isCallback = path === CALLBACK || path.startsWith(`${CALLBACK}/`);
+    // The same page: it reads what came with the address, and takes it out of there.
+    if (isCallback && method === 'GET' && page !== undefined) return served(request, page);
+    if (path === `${SIGN_IN}/ways` && method === 'GET') {
+      return json({ ways: this.#issuers.ways() } satisfies WaysAnswer);
+    }
+    if (method !== 'POST') return undefined;
+    const deed =
+      path === `${SIGN_IN}/begin`
+        ? () => this.#beginAtIssuer(request)
+        : path === `${SIGN_IN}/finish`
+          ? () => this.#comeFromIssuer(request, env)
+          : undefined;
+    if (deed === undefined) return undefined;
+    const isOwn = isFromOwnPage((name) => request.headers.get(name));
+    return isOwn ? deed() : problem({ kind: 'console-cross-origin' });
+  }
+
+  async #beginAtIssuer(request: Request): Promise<Response> {
+    const body = await readJson(request);
+    if ('failure' in body) return problem(body.failure);
+    const asked = BeginBody.safeParse(body.value);
+    if (!asked.success) return problem(misread(asked.error));
+    // The browser's own word: whoever ends TLS in front of an edge changes what the edge sees.
+    const origin = request.headers.get('origin') ?? '';
+    const begun = await this.#issuers.begin(asked.data.way, origin);
+    if (begun.kind === 'failed') {
+      return problem({ kind: 'console-sign-in-failed', because: begun.because });
+    }
+    const answer = json({ location: begun.location });
+    answer.headers.append('set-cookie', this.#flowCookie(request, begun.flow));
+    return answer;
+  }
+
+  async #comeFromIssuer(request: Request, env: NodeEnv): Promise<Response> {
+    const body = await readJson(request);
+    if ('failure' in body) return problem(body.failure);
+    const said = AnswerOfIssuer.safeParse(body.value);
+    if (!said.success) return problem(misread(said.error));
+    const address = addressOf(env);
+    const retryAfterMs = this.#credentials.attempt(address);
+    if (retryAfterMs > 0) return problem({ kind: 'console-attempts-limited', retryAfterMs });
+    const flow = cookieOf(request, this.#isSecure(request), FLOW_COOKIE);
+    const ended = await this.#issuers.end(flow, said.data);
+    if (ended.kind === 'known') this.#credentials.forgive(address);
+    const answer =
+      ended.kind === 'known'
+        ? this.#letIn(request, ended.person)
+        : problem({ kind: 'console-sign-in-failed', because: ended.because });
+    // Whatever came of it, it is over.
+    answer.headers.append('set-cookie', `${this.#flowCookie(request, '')}`);
     return answer;
   }
 
@@ -307,7 +385,15 @@ export class ConsoleServer {
   #cookie(request: Request, secret: string): string {
     const secure = this.#isSecure(request);
     const fields = `HttpOnly; SameSite=Strict; Path=${ROOT}${secure ? '; Secure' : ''}`;
-    return `${cookieName(request.url, secure)}=${secret}; ${fields}`;
+    return `${cookieName(request.url, secure, COOKIE)}=${secret}; ${fields}`;
+  }
+
+  /** It comes back from the page itself, which is of this edge again by then. */
+  #flowCookie(request: Request, flow: string): string {
+    const secure = this.#isSecure(request);
+    const seconds = flow === '' ? 0 : FLOW_MS_MAX / 1_000;
+    const fields = `HttpOnly; SameSite=Strict; Path=${SIGN_IN}; Max-Age=${seconds}${secure ? '; Secure' : ''}`;
+    return `${cookieName(request.url, secure, FLOW_COOKIE)}=${flow}; ${fields}`;
   }
 }
 
@@ -322,13 +408,13 @@ function liesBelowConsole(url: string): boolean {
  * Browsers keep the cookies of all ports of a host together, and the edges of a local world are
  * ports of one. With Secure the name says so, and then no page of plain http can set it.
  */
-function cookieName(url: string, secure: boolean): string {
+function cookieName(url: string, secure: boolean, cookie: string): string {
   const { port } = new URL(url);
-  return `${secure ? '__Secure-' : ''}${COOKIE}${port === '' ? '' : `-${port}`}`;
+  return `${secure ? '__Secure-' : ''}${cookie}${port === '' ? '' : `-${port}`}`;
 }
 
-function cookieOf({ url, headers }: Request, secure: boolean): string | undefined {
-  const name = cookieName(url, secure);
+function cookieOf({ url, headers }: Request, secure: boolean, cookie = COOKIE): string | undefined {
+  const name = cookieName(url, secure, cookie);
   for (const pair of headers.get('cookie')?.split(';') ?? []) {
     const at = pair.indexOf('=');
     if (pair.slice(0, at).trim() === name) return pair.slice(at + 1).trim();

@@ -129,6 +129,9 @@ export type ExperimentView = {
   }[];
 };
 
+/** `GET /console/sign-in/ways`, for everybody: at whose page one may sign in. */
+export type WaysAnswer = { ways: readonly { title: string }[] };
+
 /** `GET /console/api/refusals`: of the edge that answers, newest first. */
 export type RefusalsAnswer = {
   /** Off: nothing is recorded, which is why there are none. */

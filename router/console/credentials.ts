@@ -27,8 +27,11 @@ export type Verdict =
   | { kind: 'unknown' }
   | { kind: 'limited'; retryAfterMs: number };
 
+/** What a token must say that was made for one sign-in. */
+export type ForSignIn = { audience: string; nonce: string };
+
 /** The person that a signed token names; undefined for whatever is not one of ours. */
-export type VerifyJwt = (token: string) => Promise<Person | undefined>;
+export type VerifyJwt = (token: string, signIn?: ForSignIn) => Promise<Person | undefined>;
 
 /** As long as its version is the same, so is everything else of it. */
 export type Allowed = {
@@ -80,14 +83,22 @@ export class Credentials {
     }
     const person = this.#ownPerson(token) ?? this.#remembered(token);
     if (person !== undefined) return { kind: 'known', person };
-    const retryAfterMs = this.#mustWaitMs(address);
+    const retryAfterMs = this.attempt(address);
     if (retryAfterMs > 0) return { kind: 'limited', retryAfterMs };
-    // Before the keys of an issuer are asked for, so that many at once are counted as many.
-    this.#count(address);
     const signed = await this.#signedPerson(token);
     if (signed === undefined) return { kind: 'unknown' };
-    this.#forgive(address);
+    this.forgive(address);
     return { kind: 'known', person: signed };
+  }
+
+  /**
+   * Counts one; more than none: how long it must wait instead. Asked before anybody else is, so that
+   * many at once are counted as many.
+   */
+  attempt(address: string): number {
+    const waitMs = this.#mustWaitMs(address);
+    if (waitMs === 0) this.#count(address);
+    return waitMs;
   }
 
   #ownPerson(token: string): Person | undefined {
@@ -149,7 +160,8 @@ export class Credentials {
     this.#attempts.set(address, { left: left - 1, atMs });
   }
 
-  #forgive(address: string): void {
+  /** It was none of those that are counted. */
+  forgive(address: string): void {
     const { left, atMs } = this.#left(address);
     this.#attempts.set(address, { left: left + 1, atMs });
   }

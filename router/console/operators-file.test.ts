@@ -37,7 +37,60 @@ test('operators and issuers are read, with what is assumed where nothing is said
   });
 });
 
+const SIGN_IN = (more = '') =>
+  `${ISSUER}    signIn: { clientId: c, redirects: [https://edge.example.org/console/sign-in/callback]${more} }\n`;
+
+test('a way to sign in is read with what is assumed, and without it there is none', () => {
+  const read = readOperators(
+    `version: 1\nissuers:${SIGN_IN(', clientSecretFile: x')}`,
+    'operators.yaml',
+  );
+  expect('operators' in read && read.operators.issuers[0]?.signIn).toEqual({
+    clientId: 'c',
+    secret: { kind: 'file', path: 'x' },
+    redirects: ['https://edge.example.org/console/sign-in/callback'],
+    scope: 'openid',
+    title: 'login.example.org',
+    minutes: 60,
+  });
+});
+
+test('of two issuers each has a place of its own to send back to', () => {
+  const second = SIGN_IN().replaceAll('login.example', 'second.example');
+  expect(complaintsOf(`version: 1\nissuers:${SIGN_IN()}${second}`).join()).toContain(
+    'is that of entry 1 already',
+  );
+  const other = second.replace('/callback', '/callback/second');
+  expect(complaintsOf(`version: 1\nissuers:${SIGN_IN()}${other}`)).toEqual([]);
+});
+
 describe('a complaint names the place', () => {
+  test.each([
+    [', clientSecret: topsecret', 'clientSecret'],
+    [', clientSecretVariable: DOMICILE_SECRET', 'variable of your own'],
+    [', clientSecretVariable: A, clientSecretFile: b', 'two places'],
+    [', scope: email', 'openid'],
+    [', minutes: 4', 'minutes'],
+    [', minutes: 721', 'minutes'],
+  ])('of a way to sign in with %j', (more, said) => {
+    expect(complaintsOf(`version: 1\nissuers:${SIGN_IN(more)}`).join('\n')).toContain(said);
+  });
+
+  test.each([
+    'http://edge.example.org/console/sign-in/callback',
+    'https://edge.example.org/console/sign-in/callback?to=x',
+    'https://edge.example.org/console/sign-in/callback/a/b',
+    'https://me@edge.example.org/console/sign-in/callback',
+    'https://edge.example.org/elsewhere',
+    'javascript:alert(1)',
+  ])('of a place to come back to that is %j', (redirect) => {
+    const text = SIGN_IN().replace(
+      'https://edge.example.org/console/sign-in/callback',
+      `"${redirect}"`,
+    );
+    expect(complaintsOf(`version: 1\nissuers:${text}`).join('\n')).toContain('redirects[0]');
+  });
+
   test.each([
     ['version: 1\n', 'lets nobody in'],
     [`version: 1\noperators:\n  - { name: a, role: admin, sha256: ${HASH} }\n`, 'role'],

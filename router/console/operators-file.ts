@@ -25,6 +25,9 @@ export const JWT_ALGORITHMS = [
 const OPERATORS_MAX = 1_000;
 const ISSUERS_MAX = 16;
 const CLOCK_TOLERANCE_SECONDS_MAX = 300;
+const SIGN_IN_MINUTES_MIN = 5;
+const SIGN_IN_MINUTES_MAX = 720;
+const SIGN_IN_MINUTES = 60;
 
 const role = z
   .enum(['viewer', 'operator'])
@@ -42,6 +45,46 @@ const operator = z.strictObject({
     .regex(/^[0-9a-f]{64}$/, 'is not a SHA-256: 64 lower-case hexadecimal digits')
     .describe('The SHA-256 of the token, in lower-case hexadecimal digits.'),
 });
+
+const signIn = z
+  .strictObject({
+    clientId: z.string().min(1).max(500).describe('As which client the issuer knows the console.'),
+    clientSecretVariable: z
+      .string()
+      .regex(/^(?!DOMICILE_)[A-Za-z_][A-Za-z0-9_]*$/, 'is no name of a variable of your own')
+      .optional()
+      .describe('The variable of the environment of an edge that holds the secret of the client.'),
+    clientSecretFile: z
+      .string()
+      .min(1)
+      .max(1_000)
+      .optional()
+      .describe('The file that holds it, as seen from the folder of this file.'),
+    redirects: z
+      .array(z.string().max(1_000))
+      .min(1)
+      .max(64)
+      .describe('Where the issuer may send a browser back to: one for each address of an edge.'),
+    scope: z
+      .string()
+      .regex(/^[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*$/, 'is no list of words')
+      .max(500)
+      .optional()
+      .describe('What is asked of the issuer; openid is among it. Default: openid.'),
+    title: z
+      .string()
+      .min(1)
+      .max(60)
+      .optional()
+      .describe('What the button says. Default: its host.'),
+    minutes: z
+      .int()
+      .min(SIGN_IN_MINUTES_MIN)
+      .max(SIGN_IN_MINUTES_MAX)
+      .optional()
+      .describe('After how long somebody must sign in there again. Default: 60.'),
+  })
+  .describe('Lets people sign in on the page of the issuer. Without it they paste its tokens.');
 
 const issuer = z.strictObject({
   issuer: z.string().min(1).max(500).describe('What the claim iss of its tokens says, exactly.'),
@@ -74,6 +117,7 @@ const issuer = z.strictObject({
     .max(CLOCK_TOLERANCE_SECONDS_MAX)
     .optional()
     .describe('How far its clock may be from that of an edge. Default: 5.'),
+  signIn: signIn.optional(),
 });
 
 export const OperatorsFile = z
@@ -103,6 +147,17 @@ export type Issuer = {
   roles: { claim: string; viewer: readonly string[]; operator: readonly string[] };
   nameClaim: string;
   clockToleranceSeconds: number;
+  signIn?: SignIn;
+};
+export type SecretPlace = { kind: 'variable'; name: string } | { kind: 'file'; path: string };
+export type SignIn = {
+  clientId: string;
+  /** Undefined: the issuer knows the console as a public client, which PKCE protects alone. */
+  secret?: SecretPlace;
+  redirects: readonly string[];
+  scope: string;
+  title: string;
+  minutes: number;
 };
 export type Operators = { operators: readonly StaticOperator[]; issuers: readonly Issuer[] };
 
@@ -123,13 +178,31 @@ export function readOperators(text: string, file: string): OperatorsReading {
         role,
         sha256: Buffer.from(sha256, 'hex'),
       })),
-      issuers: issuers.map(({ name, roles, clockToleranceSeconds, ...rest }) => ({
+      issuers: issuers.map(({ name, roles, clockToleranceSeconds, signIn, ...rest }) => ({
         ...rest,
+        ...(signIn !== undefined && { signIn: signInOf(signIn, rest.issuer) }),
         roles: { claim: roles.claim, viewer: roles.viewer ?? [], operator: roles.operator ?? [] },
         nameClaim: name ?? 'sub',
         clockToleranceSeconds: clockToleranceSeconds ?? CLOCK_TOLERANCE_SECONDS,
       })),
     },
+  };
+}
+
+function signInOf(read: z.infer<typeof signIn>, issuer: string): SignIn {
+  const { clientId, clientSecretVariable, clientSecretFile, redirects } = read;
+  const secret: SecretPlace | undefined =
+    clientSecretVariable !== undefined
+      ? { kind: 'variable', name: clientSecretVariable }
+      : clientSecretFile !== undefined
+        ? { kind: 'file', path: clientSecretFile }
+        : undefined;
+  return {
+    ...{ clientId, redirects },
+    ...(secret !== undefined && { secret }),
+    scope: read.scope ?? 'openid',
+    title: read.title ?? new URL(issuer).host,
+    minutes: read.minutes ?? SIGN_IN_MINUTES,
   };
 }
 
@@ -157,10 +230,34 @@ function judge({ operators = [], issuers = [] }: OperatorsFile, source: Source):
     once(hashes, sha256, index, ['operators', index, 'sha256']);
   });
   const known = new Map<string, number>();
-  issuers.forEach(({ issuer, jwks, roles }, index) => {
+  const backs = new Map<string, number>();
+  issuers.forEach(({ issuer, jwks, roles, signIn }, index) => {
     once(known, issuer, index, ['issuers', index, 'issuer']);
     const path = ['issuers', index];
-    if (!isKeyAddress(jwks)) {
+    if (signIn !== undefined) {
+      const at = [...path, 'signIn'];
+      const { clientSecretVariable, clientSecretFile, scope, redirects } = signIn;
+      if (!isTrustedAddress(issuer)) {
+        say([...path, 'issuer'], `${quote(issuer)} is no https address, nor http on this machine`);
+      }
+      if (clientSecretVariable !== undefined && clientSecretFile !== undefined) {
+        say(at, 'names two places of the secret: keep one');
+      }
+      if (scope !== undefined && !scope.split(' ').includes('openid')) {
+        say([...at, 'scope'], 'lacks openid, without which nobody is named');
+      }
+      const paths = new Set(redirects.map(backPath));
+      redirects.forEach((redirect, n) => {
+        if (backPath(redirect) === undefined) {
+          const form = 'https://…/console/sign-in/callback, or that with one more word behind it';
+          say([...at, 'redirects', n], `${quote(redirect)} is not ${form}`);
+        }
+      });
+      // What comes back at the place of one issuer was not sent by another one.
+      for (const back of paths)
+        if (back !== undefined) once(backs, back, index, [...at, 'redirects']);
+    }
+    if (!isTrustedAddress(jwks)) {
       say([...path, 'jwks'], `${quote(jwks)} is no https address, nor http on this machine`);
     }
     const { viewer = [], operator = [] } = roles;
@@ -174,8 +271,16 @@ function judge({ operators = [], issuers = [] }: OperatorsFile, source: Source):
   return complaints;
 }
 
+/** The path of an address to come back to; undefined for what is none. */
+function backPath(redirect: string): string | undefined {
+  if (!isTrustedAddress(redirect)) return undefined;
+  const { pathname, search, hash, username } = new URL(redirect);
+  if (search + hash + username !== '') return undefined;
+  return /^\/console\/sign-in\/callback(\/[a-z0-9-]+)?$/.test(pathname) ? pathname : undefined;
+}
+
 /** Keys that came over a line that anybody may change verify nothing. */
-function isKeyAddress(text: string): boolean {
+export function isTrustedAddress(text: string): boolean {
   if (!URL.canParse(text)) return false;
   const { protocol, hostname } = new URL(text);
   if (protocol === 'https:') return true;

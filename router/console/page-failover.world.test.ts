@@ -4,6 +4,8 @@
  * Three regions with keepers, and headless Chromium, where there is one; else it is said that nothing
  * was looked at.
  */
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import {
   type Browser,
@@ -12,7 +14,10 @@ import {
   startChromium,
 } from '../../chaos/report/chromium-for-tests.ts';
 import { consoleToken } from '../password-names.ts';
-import { startTestDomicile, type TestDomicile } from '../world-for-tests.ts';
+import { eventually, startTestDomicile, type TestDomicile } from '../world-for-tests.ts';
+import type { WaysAnswer } from './console-state.ts';
+import { startIssuer } from './issuer-for-tests.ts';
+import { OPERATORS_FILE } from './local-operators.ts';
 
 const path = chromiumPath();
 if (path === undefined) console.warn('SKIPPED the console of a real edge: no Chromium here');
@@ -49,7 +54,89 @@ describe.skipIf(path === undefined)('in Chromium', { timeout: START_WITHIN_MS },
   const row = (node: string) =>
     `document.querySelector('#regions tr[data-key="${node}"]')?.innerText.replaceAll(/\\s+/g, ' ')`;
 
+  test('whoever signs in at the page of an issuer comes back to the console, and leaves no code behind', async () => {
+    const issuer = await startIssuer(Date.now);
+    const file = join(domicile.root, OPERATORS_FILE);
+    const before = await readFile(file, 'utf8');
+    const here = domicile.url('us');
+    try {
+      issuer.redirects = [`${here}/console/sign-in/callback`];
+      issuer.claims = { sub: 'u-1', email: 'eve@example.org', groups: ['sre'] };
+      issuer.clientSecret = 'of-the-client';
+      await writeFile(join(domicile.root, 'run', 'client-secret'), 'of-the-client\n', {
+        mode: 0o600,
+      });
+      const entry = {
+        ...{
+          issuer: issuer.url,
+          audience: 'api',
+          jwks: `${issuer.url}/keys`,
+          algorithms: ['ES256'],
+        },
+        roles: { claim: 'groups', operator: ['sre'] },
+        name: 'email',
+        signIn: {
+          ...{ clientId: issuer.clientId, clientSecretFile: 'client-secret' },
+          ...{ redirects: issuer.redirects, title: 'Example' },
+        },
+      };
+      await writeFile(file, JSON.stringify({ ...JSON.parse(before), issuers: [entry] }));
+      await page.resize(1_440, 1_000);
+      const button = `document.querySelector('#ways button')`;
+      await eventually('the door offers what the file says by now', async () => {
+        const answer = await fetch(`${here}/console/sign-in/ways`);
+        return ((await answer.json()) as WaysAnswer).ways.length > 0;
+      });
+      await page.open(`${here}/console`);
+      await until('the way to the issuer', `${button}?.innerText === 'Sign in with Example'`);
+      await page.evaluate(`${button}.click()`);
+      await until(
+        'the console',
+        `document.getElementById('who')?.innerText === 'eve@example.org, operator'`,
+      );
+      expect(await page.evaluate('location.href')).toBe(`${here}/console`);
+      expect(await page.evaluate('document.cookie')).toBe('');
+      const asked = issuer.asked.find(({ path: at }) => at === '/token')?.body ?? '';
+      const code = new URLSearchParams(asked).get('code') ?? '';
+      expect(code.length).toBe(32);
+      const held = await page.evaluate<string>(
+        'document.documentElement.outerHTML + JSON.stringify([{ ...localStorage }, { ...sessionStorage }])',
+      );
+      expect(held).not.toContain(code);
+      const run = join(domicile.root, 'run');
+      const logs = (await readdir(run)).filter((name) => name.endsWith('.log'));
+      expect(logs.length).toBeGreaterThan(2);
+      const logged = await Promise.all(logs.map((name) => readFile(join(run, name), 'utf8')));
+      expect(logged.join('\n')).toContain('console-sign-in');
+      expect(logged.join('\n')).not.toContain(code);
+
+      // Taken out of the file: the page leads to the door by itself.
+      await writeFile(file, before);
+      await until('the door', `document.getElementById('enter') !== null`);
+    } finally {
+      await writeFile(file, before);
+      await issuer.close();
+    }
+  });
+
+  test('an answer of an issuer that this browser has not asked for lets nobody in', async () => {
+    const here = domicile.url('us');
+    await page.open(`${here}/console/sign-in/callback?code=stolen&state=${'s'.repeat(43)}`);
+    await until(
+      'that it failed',
+      `document.getElementById('says')?.innerText.includes('has begun at this edge')`,
+    );
+    expect(await page.evaluate('location.href')).toBe(`${here}/console`);
+    expect(
+      await page.evaluate(
+        `fetch('/console/api/state').then(({ status }) => { window.status2 = status; }) && 0`,
+      ),
+    ).toBe(0);
+    await until('an answer', 'window.status2 === 401');
+  });
+
   test('a primary that is killed is seen to be replaced, without loading anything anew', async () => {
+    page.requests.length = 0;
     await page.resize(1_440, 1_000);
     await page.open(`${domicile.url('us')}/console`);
     await until('the door', `document.getElementById('enter') !== null`);

@@ -84,6 +84,7 @@ describe.skipIf(path === undefined)('the console in Chromium', { timeout: TEST_M
     const nowMs = Date.now();
     Object.assign(edge, {
       signedIn: true,
+      ways: [],
       refuses: false,
       refusalsAnswer: { telemetry: 'on', refusals: someRefusals(nowMs) },
       traces: traceLines(nowMs, 14),
@@ -125,6 +126,23 @@ describe.skipIf(path === undefined)('the console in Chromium', { timeout: TEST_M
     expect(sent.map(({ header }) => header)).toEqual(['1', '1']);
     expect(page.requests.filter((url) => url.includes('token'))).toEqual([]);
     expect(await page.evaluate('JSON.stringify(localStorage) + document.cookie')).toBe('{}');
+  });
+
+  test('a door with issuers offers each by its name, as text, and says what the edge says of it', async () => {
+    edge.signedIn = false;
+    edge.ways = [{ title: 'Example' }, { title: ATTACK }];
+    await page.resize(400, 800);
+    await page.open(`${edge.url}/console`);
+    await until(page, 'both', `document.querySelectorAll('#ways button').length === 2`);
+    expect(await page.evaluate(`document.querySelectorAll('#ways button')[1].innerText`)).toBe(
+      `Sign in with ${ATTACK}`,
+    );
+    expect(await page.evaluate<number>('document.scrollingElement.scrollWidth')).toBe(400);
+    expect(await page.evaluate('document.title')).toBe('Sign in');
+    await page.evaluate(`document.querySelectorAll('#ways button')[0].click()`);
+    await until(page, 'why not', `${says('says')} === 'Nothing begins here'`);
+    expect(edge.asked.at(-1)).toMatchObject({ path: '/console/sign-in/begin', body: '{"way":0}' });
+    expect(await page.evaluate(`document.getElementById('enter').disabled`)).toBe(false);
   });
 
   test('signing out leaves the page', async () => {

@@ -14,6 +14,7 @@ import type {
   SubjectAnswer,
   TraceAnswer,
   TracesAnswer,
+  WaysAnswer,
 } from './console-state.ts';
 
 export const POLICY_OF_CONTENT =
@@ -23,6 +24,7 @@ export type StandIn = {
   url: string;
   /** The token that is taken. */
   readonly token: string;
+  ways: WaysAnswer['ways'];
   /** What streams tell from now on, at once and every second; undefined: they are silent. */
   tell(state: ((atMs: number) => ConsoleState) | undefined): void;
   refusalsAnswer: RefusalsAnswer;
@@ -72,10 +74,12 @@ export async function startStandIn(now: () => number, everyMs = 1_000): Promise<
       standIn.signedIn = true;
       return void answer.writeHead(204).end();
     }
+    if (path === '/console/sign-in/begin') return json(403, { title: 'Nothing begins here' });
     if (path === '/console/sign-out') {
       standIn.signedIn = false;
       return void answer.writeHead(204).end();
     }
+    if (path === '/console/sign-in/ways') return json(200, { ways: standIn.ways });
     const file = files.get(path === '/console' && !signedIn ? '/console/sign-in' : path);
     if (file !== undefined && (signedIn || file.open)) {
       answer.writeHead(200, { 'content-type': file.type, etag: file.etag });
@@ -101,6 +105,7 @@ export async function startStandIn(now: () => number, everyMs = 1_000): Promise<
   const standIn: StandIn = {
     url: '',
     token: 'a token of an operator',
+    ways: [],
     tell(state) {
       telling = state;
       for (const stream of streams) say(stream);

@@ -7,7 +7,7 @@ import type { Edge } from '../edge.ts';
 import type { EdgeConsole } from '../edge-server.ts';
 import type { VerifyJwt } from './credentials.ts';
 import { Experiments } from './experiments.ts';
-import type { Operators } from './operators-file.ts';
+import type { Operators, SecretPlace } from './operators-file.ts';
 import type { FirstOperators, OperatorsInForce } from './operators-in-force.ts';
 import { RegionLooker } from './region-picture.ts';
 import { Subjects } from './subjects.ts';
@@ -20,6 +20,8 @@ export type ConsoleOptions = {
   /** Undefined: nobody, and then there is no console. */
   operators: FirstOperators | undefined;
   version: string;
+  /** Of a client that an issuer knows. */
+  secretOf: (place: SecretPlace) => Promise<string | undefined>;
   drawSecret: () => string;
   wallClock: () => number;
   log: (line: Record<string, unknown>) => void;

@@ -7,7 +7,7 @@
  */
 import { createRemoteJWKSet, decodeJwt, errors, type JWTPayload, jwtVerify } from 'jose';
 import type { ConsoleRole } from './console-state.ts';
-import type { Person, VerifyJwt } from './credentials.ts';
+import type { ForSignIn, Person, VerifyJwt } from './credentials.ts';
 import { entryOf, type Issuer } from './operators-file.ts';
 
 export type JwtOptions = {
@@ -52,19 +52,20 @@ export function jwtVerifier({ issuers, wallClock, log }: JwtOptions): VerifyJwt 
       },
     ]),
   );
-  return async (token) => {
+  return async (token, signIn) => {
     const trusted = known.get(claimedIssuer(token) ?? '');
     if (trusted === undefined) return undefined;
     const { issuer, keys } = trusted;
     try {
       const { payload } = await jwtVerify(token, keys, {
         issuer: issuer.issuer,
-        audience: issuer.audience,
+        audience: signIn?.audience ?? issuer.audience,
         algorithms: [...issuer.algorithms],
         clockTolerance: issuer.clockToleranceSeconds,
         currentDate: new Date(wallClock()),
-        requiredClaims: ['exp', 'sub'],
+        requiredClaims: signIn === undefined ? ['exp', 'sub'] : ['exp', 'sub', 'iat', 'nonce'],
       });
+      if (signIn !== undefined && !isForSignIn(payload, signIn)) return undefined;
       return personOf(payload, issuer);
     } catch (error) {
       if (!OF_THE_TOKEN.some((kind) => error instanceof kind)) {
@@ -75,6 +76,13 @@ export function jwtVerifier({ issuers, wallClock, log }: JwtOptions): VerifyJwt 
       return undefined;
     }
   };
+}
+
+/** OpenID Connect Core, section 3.1.3.7: of this sign-in, and given to no other client. */
+function isForSignIn({ nonce, aud, azp }: JWTPayload, signIn: ForSignIn): boolean {
+  if (nonce !== signIn.nonce) return false;
+  if (azp !== undefined) return azp === signIn.audience;
+  return !Array.isArray(aud) || aud.length === 1;
 }
 
 /** Nothing is checked. */

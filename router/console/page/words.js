@@ -204,6 +204,7 @@ const REFUSALS = {
   'console-forbidden': 'Only operators may do this',
   'console-nothing-here': 'The console has nothing here',
   'console-streams-full': 'Too many watch this console',
+  'console-sign-in-failed': 'Signing in did not come about',
 };
 
 /** What the system could not do; all else a client asked for in vain, and nothing is wrong here. */
