@@ -101,7 +101,8 @@ export async function up(options: UpOptions): Promise<UpOutcome> {
   report('ready');
   try {
     if (options.seed === true) await seed(files.app, world, options);
-    for (const line of welcome(files.app, catalogue, join(options.root, TARGETS_FILE))) print(line);
+    const targets = join(options.root, TARGETS_FILE);
+    for (const line of welcome(files.app, catalogue, targets, options.root)) print(line);
     await new Promise<void>((resolveEnd) => {
       if (ending.aborted) resolveEnd();
       ending.addEventListener('abort', () => resolveEnd());

@@ -4,16 +4,29 @@
  * Talk to its edges. What the storefront can be asked is known here, in words that fit it and its
  * regions; of every other app only its edges can say what it serves.
  */
+import { extname } from 'node:path';
 import type { Catalogue } from '../regions/catalogue.ts';
 import { ownModule } from '../regions/own-module.ts';
+import { shown } from './read-files.ts';
 
 export const STOREFRONT = ownModule(import.meta.url, '../examples/storefront/app');
 
 /** Where each edge says which routes it has. */
 const DESCRIPTION = '/.domicile/openapi.json';
 
-/** `app` is an absolute path; `targets` the file by which a Prometheus finds the edges. */
-export function welcome(app: string, catalogue: Catalogue, targets: string): string[] {
+/** The folder of a world that commands take without being told. */
+const USUAL_ROOT = '.domicile';
+
+/**
+ * `app` is an absolute path; `targets` the file by which a Prometheus finds the edges, `root` the
+ * folder of the world.
+ */
+export function welcome(
+  app: string,
+  catalogue: Catalogue,
+  targets: string,
+  root: string,
+): string[] {
   const regions = [...catalogue.regions.values()];
   const first = (id: string) => catalogue.regions.get(id)?.edges[0]?.url;
   const [us, eu, asia] = [first('us'), first('eu'), first('asia')];
@@ -27,10 +40,17 @@ export function welcome(app: string, catalogue: Catalogue, targets: string): str
     '',
     ...(isKnown ? ofStorefront({ us, eu, asia }) : ofAnyApp(regions[0]?.edges[0]?.url ?? '')),
     '',
-    `Every edge has a console, such as ${regions[0]?.edges[0]?.url}/console; "domicile console-token" prints what to sign in with.`,
+    `Every edge has a console, such as ${regions[0]?.edges[0]?.url}/console; "${tokenCommand(root)}" prints what to sign in with.`,
     `Edges and keepers answer /metrics on this machine; a Prometheus finds them by ${targets}`,
     'Ctrl-C ends everything that was started here.',
   ];
+}
+
+/** As it can be typed where the world was started: in the source tree, or where the package is installed. */
+function tokenCommand(root: string): string {
+  const domicile = extname(import.meta.url) === '.ts' ? 'npm run domicile --' : 'npx domicile';
+  const where = shown(root) === USUAL_ROOT ? '' : ` --root ${shown(root)}`;
+  return `${domicile} console-token${where}`;
 }
 
 function ofStorefront({ us, eu, asia }: { us: string; eu: string; asia: string }): string[] {
