@@ -289,6 +289,23 @@ export function experimentState(atMs: number): ConsoleState {
   };
 }
 
+/** A takeover amid faults, two of them at once, as a run of chaos makes them. */
+export function crowdedState(atMs: number): ConsoleState {
+  const state = failoverState(atMs, true);
+  const fault = (what: string, where: string[], from: number, to: number | null) => ({
+    ...{ what, where, fromMs: atMs - from * 1_000 },
+    toMs: to === null ? null : atMs - to * 1_000,
+  });
+  const faults = [
+    fault('SIGKILL to the primary of eu (eu-a)', ['eu'], 64, null),
+    fault('the link between us and eu is cut', ['eu', 'us'], 62, 4),
+    fault('replay is paused', ['eu-b'], 61, 12),
+    fault('one more than there is room for', ['eu'], 60, 10),
+  ];
+  const about = { id: 'run-8', name: 'crowded', startedAtMs: atMs - 70_000 };
+  return { ...state, experiments: [{ ...about, endedAtMs: null, verdict: null, faults }] };
+}
+
 /** After a switchover whose former primary does not follow yet, of edges that remember nothing. */
 export function replacedState(atMs: number): ConsoleState {
   const state = withRegion(failoverState(atMs, true), 'eu', ({ nodes }) => ({

@@ -13,6 +13,7 @@ import {
 } from '../../chaos/report/chromium-for-tests.ts';
 import type { ConsoleState } from './console-state.ts';
 import {
+  crowdedState,
   darkRegionState,
   experimentState,
   failoverState,
@@ -46,6 +47,7 @@ const STATES: Readonly<Record<string, (atMs: number) => ConsoleState>> = {
   'dark region': darkRegionState,
   experiment: experimentState,
   replaced: replacedState,
+  crowded: crowdedState,
   attack: (atMs) => hostileState(atMs, ATTACK),
   'long words': (atMs) => hostileState(atMs, 'W'.repeat(300)),
 };
@@ -232,6 +234,31 @@ describe.skipIf(path === undefined)('the console in Chromium', { timeout: TEST_M
     expect(await page.evaluate(says('headline'))).toBe('All 3 regions are well');
     expect(await page.evaluate(`document.querySelectorAll('.takeover').length`)).toBe(1);
     expect(await page.evaluate(says('notices'))).toBe('eu eu-b took over 1 min 0 s ago.');
+  });
+
+  test('names of faults and of who takes over never stand on each other', async () => {
+    edge.tell(crowdedState);
+    await openConsole();
+    await until(page, 'faults', `document.querySelector('.fault-lines text') !== null`);
+    const words = await page.evaluate<string[]>(
+      `[...document.querySelectorAll('.bars')].flatMap((chart) => {
+        const all = [...chart.querySelectorAll('.fault-lines text, .takeover text')];
+        return all.flatMap((one, at) => all.slice(at + 1).flatMap((other) => {
+          const [a, b] = [one.getBoundingClientRect(), other.getBoundingClientRect()];
+          const apart = a.right <= b.left || b.right <= a.left || a.bottom <= b.top + 2 || b.bottom <= a.top + 2;
+          return apart ? [] : [one.textContent + ' / ' + other.textContent];
+        }));
+      })`,
+    );
+    expect(words).toEqual([]);
+    const shown = await page.evaluate<string>(
+      `[...document.querySelectorAll('.fault-lines text, .takeover text')].map((one) => one.textContent).join()`,
+    );
+    expect(shown).toContain('SIGKILL to the primary of eu (eu-a), eu');
+    expect(shown).toContain('eu-b takes over');
+    // What has no room is told by pointing at it, and among the experiments.
+    expect(shown).not.toContain('one more');
+    expect(await page.evaluate(says('experiments'))).toContain('one more than there is room for');
   });
 
   test('a primary that was replaced does not look well, and is told', async () => {

@@ -165,7 +165,13 @@ function chart(state, region, did, { seconds, most, width, pointed }) {
       ),
     );
   if (did !== undefined) parts.push(bars(did, seconds, step, y));
-  parts.push(faults.map(roof), flags(state, region, x, width));
+  // Who takes over is news; what was done to the system keeps out of its way.
+  const line = lines();
+  const flagged = flags(state, region, x, width, line);
+  parts.push(
+    faults.map((fault) => roof(fault, line)),
+    flagged,
+  );
   if (pointed !== undefined) {
     const at = width - (pointed - 0.5) * step;
     parts.push(h('path', { class: 'pointed', d: `M${at} 0V${HEIGHT}` }));
@@ -226,6 +232,28 @@ function bars(did, seconds, step, y) {
   });
 }
 
+/** Where words of this chart may stand, one line below the other. */
+const LINES = [11, 24, 37];
+/** Of one letter, roughly. */
+const LETTER = 6.2;
+
+/** @typedef {(from: number, words: string) => number | undefined} Line */
+
+/**
+ * Finds a line for words that begin at a place, where no others are; undefined where all are taken.
+ * @returns {Line}
+ */
+function lines() {
+  /** @type {{ from: number, to: number }[][]} */
+  const taken = LINES.map(() => []);
+  return (from, words) => {
+    const to = from + words.length * LETTER;
+    const free = taken.findIndex((line) => line.every((one) => to < one.from || from > one.to));
+    taken[free]?.push({ from, to });
+    return LINES[free];
+  };
+}
+
 /** @typedef {{ key: string, what: string, from: number, to: number, lasts: boolean, mine: boolean }} Fault */
 
 /**
@@ -267,9 +295,12 @@ function shade({ key, from, to, mine }) {
   });
 }
 
-/** @param {Fault} fault */
-function roof({ key, what, from, to, lasts, mine }) {
-  const fits = mine && to - from > what.length * 6;
+/**
+ * @param {Fault} fault
+ * @param {Line} line
+ */
+function roof({ key, what, from, to, lasts, mine }, line) {
+  const y = mine && to - from > what.length * LETTER ? line(from + 5, what) : undefined;
   return h(
     'g',
     { class: mine ? 'fault-lines' : 'fault-lines elsewhere', 'data-key': `roof ${key}` },
@@ -279,7 +310,7 @@ function roof({ key, what, from, to, lasts, mine }) {
       d: `M${from} 0V${HEIGHT}${lasts ? '' : `M${to} 0V${HEIGHT}`}`,
     }),
     h('path', { class: 'fault-roof', d: `M${from} 1.5H${to}` }),
-    fits && h('text', { class: 'halo', x: from + 5, y: 14 }, what),
+    y !== undefined && h('text', { class: 'halo', x: from + 5, y: y + 3 }, what),
   );
 }
 
@@ -288,12 +319,15 @@ function roof({ key, what, from, to, lasts, mine }) {
  * @param {RegionView} region
  * @param {(atMs: number) => number} x
  * @param {number} width
+ * @param {Line} line
  */
-function flags(state, { id }, x, width) {
+function flags(state, { id }, x, width, line) {
   return takeovers(state).map(({ region: of, at, primary, version }) => {
     const where = x(Date.parse(at));
     if (of !== id || !(where > GUTTER && where < width)) return null;
     const left = where > width - 120;
+    const words = `${primary.slice(0, 24)} takes over`;
+    const y = line(left ? where - 11 - words.length * LETTER : where, ` ${words} `);
     return h(
       'g',
       { class: 'takeover', 'data-key': `failover ${version}` },
@@ -302,16 +336,17 @@ function flags(state, { id }, x, width) {
         class: 'flag',
         d: `M${where} 0h${left ? -7 : 7}l${left ? 3 : -3} 4.5l${left ? -3 : 3} 4.5h${left ? 7 : -7}z`,
       }),
-      h(
-        'text',
-        {
-          class: 'halo',
-          x: where + (left ? -11 : 11),
-          y: 10,
-          'text-anchor': left ? 'end' : 'start',
-        },
-        `${primary.slice(0, 24)} takes over`,
-      ),
+      y !== undefined &&
+        h(
+          'text',
+          {
+            class: 'halo',
+            x: where + (left ? -11 : 11),
+            y: y - 1,
+            'text-anchor': left ? 'end' : 'start',
+          },
+          words,
+        ),
     );
   });
 }
