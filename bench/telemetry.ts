@@ -154,6 +154,7 @@ async function startEdge(
       DOMICILE_DATABASE_PASSWORD: clusters.password(edgePassword('eu')),
       DOMICILE_SESSION_KEYS: key('session tokens'),
       DOMICILE_HOP_KEY: key('hops'),
+      DOMICILE_HEALTH: 'whole',
       DOMICILE_DIRECTORY_KEY: key('directory'),
       DOMICILE_SUBJECT_KEY: key(subjectKeyName('eu')),
       ...PATIENT,

@@ -210,6 +210,31 @@ describe('a hop between edges', () => {
   });
 });
 
+describe('health', () => {
+  test('tells strangers that the edge serves, and the edges of this system how it is', async () => {
+    const edge = await domicile.startEdge({
+      region: 'us',
+      settings: { DOMICILE_HEALTH: 'status' },
+    });
+    for (const headers of [{}, { 'domicile-hop': 'v3;eu;us;x;1;100;-;x' }]) {
+      const { text, headers: fields } = await domicile.call(edge.url, 'GET', '/.domicile/health', {
+        headers,
+      });
+      const said = `${text}${fields['domicile-served-by']}`;
+      for (const word of ['us-a', 'nodes', 'policySha256', 'edge-eu']) {
+        expect(said).not.toContain(word);
+      }
+    }
+    const stranger = await domicile.call(edge.url, 'GET', '/.domicile/health');
+    expect([stranger.status, stranger.json]).toEqual([200, { status: 'ok' }]);
+    const signed = { from: 'eu', to: 'us' };
+    await eventually('it has seen its nodes', async () => {
+      const whole = await hop(edge.url as Where, 'GET', '/.domicile/health', {}, signed);
+      return whole.json.nodes?.some(({ node }: { node: string }) => node === 'us-a');
+    });
+  });
+});
+
 let hops = 0;
 
 /** A genuine hop, as the edge of another region would sign it. */

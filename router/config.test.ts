@@ -71,7 +71,7 @@ test('every setting is in the help with its default', () => {
     'DOMICILE_BUDGET_MS  time in which a request must be answered (2000)',
   );
   expect(settingsHelp()).toContain('OTEL_EXPORTER_OTLP_ENDPOINT  http(s) address of a collector');
-  expect(settingsHelp().split('\n').length).toBe(25);
+  expect(settingsHelp().split('\n').length).toBe(26);
 });
 
 test('telemetry is on where it has somewhere to go, or when it is asked for', () => {

@@ -7,6 +7,7 @@
  */
 import { nearest } from '../regions/yaml-suggestion.ts';
 import { type CookieSecure, DEFAULT_LIMITS, type EdgeLimits } from './edge.ts';
+import type { OpenHealth } from './health.ts';
 import {
   Complaint,
   type Environment,
@@ -28,6 +29,7 @@ export type EdgeConfig = {
   subjectKey: Uint8Array;
   limits: EdgeLimits;
   cookieSecure: CookieSecure;
+  openHealth: OpenHealth;
   telemetry: TelemetrySettings;
 };
 
@@ -117,6 +119,11 @@ const SETTINGS = {
     oneOf('auto', 'on', 'off'),
     'auto',
   ),
+  DOMICILE_HEALTH: setting(
+    'what /.domicile/health tells anybody; status: that the edge serves; whole: nodes, policy and load too',
+    oneOf('status', 'whole'),
+    'status',
+  ),
   ...TELEMETRY_SETTINGS,
 };
 
@@ -154,6 +161,7 @@ export function readConfig(environment: Environment): ConfigReading {
         lookEveryMs: read.DOMICILE_LOOK_EVERY_MS,
       },
       cookieSecure: read.DOMICILE_COOKIE_SECURE,
+      openHealth: read.DOMICILE_HEALTH,
       telemetry: telemetryOf(read),
     },
   };

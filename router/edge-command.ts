@@ -121,7 +121,8 @@ export async function startEdge(command: EdgeCommand, outside: Outside): Promise
     wallClock: outside.wallClock,
     log: outside.log,
   });
-  const fetch = edgeFetch({ edge, app: app.app, hopKey, log: outside.log, console });
+  const { openHealth } = config;
+  const fetch = edgeFetch({ edge, app: app.app, hopKey, log: outside.log, console, openHealth });
   try {
     const server = await listen(fetch, address.host, address.port, config.limits.budgetMs);
     const stop = async () => {

@@ -14,12 +14,12 @@ import { HTTPException } from 'hono/http-exception';
 import { routePath } from 'hono/route';
 import { z } from 'zod';
 import type { RegionId } from '../regions/catalogue.ts';
-import { formatLsn } from '../regions/position.ts';
 import { cookieFields, isLoopback, SESSION_HEADER } from './carried-session.ts';
 import type { RegionPicture } from './console/region-picture.ts';
 import type { TraceParts } from './console/trace-search.ts';
 import { type Domicile, listedRoutes, lockBody, touchedBy } from './domicile.ts';
 import { type Edge, type NodeEnv, routeOf, targetOf } from './edge.ts';
+import { healthOf, type OpenHealth, STATUS } from './health.ts';
 import { holdBodies, leaveBody } from './held-body.ts';
 import { HopGuard, type HopPolicy, isSafe } from './hop.ts';
 import { type OpenApi, openApiOf } from './openapi.ts';
@@ -39,6 +39,7 @@ export type EdgeServerOptions = {
   /** One line for each thing an operator must know; never a value of a request. */
   log: (line: Record<string, unknown>) => void;
   console?: EdgeConsole;
+  openHealth?: OpenHealth;
 };
 
 /** What of a console reaches the wire: for people, and for the consoles of other edges. */
@@ -93,7 +94,7 @@ export function edgeFetch(options: EdgeServerOptions): EdgeFetch {
     }
     return next();
   });
-  root.route('/.domicile', betweenEdges(edge, app, console));
+  root.route('/.domicile', betweenEdges(options));
   root.route('/', app);
   root.notFound((c) => {
     const allowed = methodsOf(root, c.req.path);
@@ -224,45 +225,18 @@ export function listen(
   });
 }
 
-/** What edges ask each other; everybody may ask how this one is, and what it serves. */
-function betweenEdges(
-  edge: Edge,
-  app: Hono<Domicile>,
-  console: EdgeConsole | undefined,
-): Hono<Domicile> {
+/** What edges ask each other; everybody may ask whether this one serves, and what. */
+function betweenEdges({
+  edge,
+  app,
+  console,
+  openHealth = 'status',
+}: EdgeServerOptions): Hono<Domicile> {
   let description: OpenApi | undefined;
   return new Hono<Domicile>()
     .get('/health', (c) => {
-      const nowMs = edge.now();
-      const nodes = [...edge.sightings.all()].map((seen) => ({
-        node: seen.node,
-        role: seen.role,
-        timeline: seen.at.timeline,
-        lsn: formatLsn(seen.at.lsn),
-        seenMsAgo: Math.round(nowMs - seen.seenAtMs),
-      }));
-      const mirrors = [...edge.sightings.mirrors()].map((seen) => ({
-        region: seen.region,
-        lsn: formatLsn(seen.at.lsn),
-        ageMs: Math.round(seen.ageMs + nowMs - seen.seenAtMs),
-      }));
-      const pools = edge.database.stats();
-      const { version, source, sha256, openings } = c.env.visit.policy;
-      return c.json({
-        region: edge.here,
-        policyVersion: version,
-        policySource: source,
-        policySha256: sha256,
-        openings: openings.kind === 'recorded' ? openings.open : openings.kind,
-        nodes,
-        durability: edge.database.durability ?? null,
-        waiting: edge.database.waiting(),
-        mirrors,
-        pools,
-        decisions: Object.fromEntries(edge.decisions),
-        admission: edge.admission.stats(),
-        peers: edge.peers.stats(),
-      });
+      const isKnown = c.env.visit.hopFrom !== undefined;
+      return c.json(isKnown || openHealth === 'whole' ? healthOf(edge) : STATUS);
     })
     .get('/openapi.json', (c) => {
       const servers = [{ url: '/', description: `An edge in ${edge.here}` }];

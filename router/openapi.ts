@@ -47,19 +47,23 @@ const Problem = z
   })
   .meta({ description: 'RFC 9457 problem details.' });
 
+/** All but the status is for who may know it. */
 const Health = z.looseObject({
-  region: z.string(),
-  policyVersion: z.int(),
-  nodes: z.array(
-    z.looseObject({
-      node: z.string(),
-      role: z.enum(['primary', 'replica']),
-      timeline: z.int(),
-      lsn: z.string(),
-      seenMsAgo: z.int(),
-    }),
-  ),
-  durability: z.enum(['replicated', 'alone', 'asynchronous']).nullable(),
+  status: z.literal('ok'),
+  region: z.string().optional(),
+  policyVersion: z.int().optional(),
+  nodes: z
+    .array(
+      z.looseObject({
+        node: z.string(),
+        role: z.enum(['primary', 'replica']),
+        timeline: z.int(),
+        lsn: z.string(),
+        seenMsAgo: z.int(),
+      }),
+    )
+    .optional(),
+  durability: z.enum(['replicated', 'alone', 'asynchronous']).nullable().optional(),
 });
 
 const FIELDS: Readonly<Record<string, string>> = {
@@ -98,7 +102,9 @@ export function openApiOf(
       touched(handlers, method),
     );
   }
-  paths['/.domicile/health'] = { get: own('How this edge and its region are.', Health) };
+  paths['/.domicile/health'] = {
+    get: own('That this edge serves; how it and its region are, where that is open.', Health),
+  };
   paths['/.domicile/openapi.json'] = { get: own('This description.', z.looseObject({})) };
   return {
     openapi: '3.1.1',

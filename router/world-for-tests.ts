@@ -194,6 +194,7 @@ export async function startTestDomicile(
           DOMICILE_HOP_KEY: key('hops'),
           DOMICILE_DIRECTORY_KEY: key('directory'),
           DOMICILE_SUBJECT_KEY: key(subjectKeyName(region)),
+          DOMICILE_HEALTH: 'whole',
           ...settings,
         },
         cwd: process.cwd(),

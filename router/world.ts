@@ -383,6 +383,8 @@ async function startOneEdge(
       DOMICILE_HOP_KEY: key('hops'),
       DOMICILE_DIRECTORY_KEY: key(DIRECTORY_KEY_NAME),
       DOMICILE_SUBJECT_KEY: key(subjectKeyName(region)),
+      // It listens on this machine alone.
+      DOMICILE_HEALTH: 'whole',
       // How Node itself is to run is for whoever starts the world to say.
       ...(environment.NODE_OPTIONS !== undefined && { NODE_OPTIONS: environment.NODE_OPTIONS }),
       ...metrics,

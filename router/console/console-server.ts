@@ -10,6 +10,7 @@
 import * as z from 'zod';
 import { isLoopback } from '../carried-session.ts';
 import type { Edge, NodeEnv } from '../edge.ts';
+import { healthOf } from '../health.ts';
 import { type Failure, problem } from '../problem.ts';
 import { limitedBody } from '../request-body.ts';
 import type { ConsoleFile } from './console-files.ts';
@@ -170,6 +171,8 @@ export class ConsoleServer {
         return async () => json(this.#stateFor(caller)(await world.look()));
       case '/events':
         return async () => this.#streamFor(caller);
+      case '/health':
+        return async () => json(healthOf(edge));
       case '/refusals':
         return async () => {
           const refusals = telemetry?.lastRefusals() ?? [];

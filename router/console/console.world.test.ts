@@ -374,6 +374,12 @@ test('one edge shows all regions', async () => {
   );
 });
 
+test('whoever has signed in gets the health of the edge in whole, and nobody else here', async () => {
+  expect((await ask('us', '/health')).json).toMatchObject({ status: 'ok', region: 'us' });
+  const answer = await domicile.call('us', 'GET', '/console/api/health');
+  expect(problemOf(answer)[1]).toBe('console-unauthenticated');
+});
+
 test('an experiment that is announced at one edge is shown at another', async () => {
   const id = newId('run');
   const say = (said: object) => ask('eu', '/experiments', 'operator', { id, ...said });

@@ -145,6 +145,7 @@ export async function serveNotesOn(
       DOMICILE_DATABASE_PASSWORD: password(edgePassword('eu')),
       DOMICILE_SESSION_KEYS: key('session tokens'),
       DOMICILE_HOP_KEY: key('hops'),
+      DOMICILE_HEALTH: 'whole',
       DOMICILE_DIRECTORY_KEY: key(DIRECTORY_KEY_NAME),
       DOMICILE_SUBJECT_KEY: key(subjectKeyName('eu')),
       ...settings,
