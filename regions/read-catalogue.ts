@@ -127,7 +127,7 @@ const backup = z.strictObject({
     ),
 });
 
-const TLS_MODES = ['disable', 'require', 'verify-ca', 'verify-full'] as const;
+export const TLS_MODES = ['disable', 'require', 'verify-ca', 'verify-full'] as const;
 
 const tls = z.strictObject({
   mode: z

@@ -6,6 +6,7 @@
  */
 import * as z from 'zod';
 import type { Catalogue, RegionId } from './catalogue.ts';
+import { TLS_MODES } from './read-catalogue.ts';
 import { type Complaint, complaintAt, type Path, quote, type Source } from './yaml-complaint.ts';
 import { readYaml } from './yaml-file.ts';
 import { nearest } from './yaml-suggestion.ts';
@@ -153,7 +154,7 @@ export const InstallationFile = z
           .strictObject({
             sslmode: z
               // Not allow and prefer: whoever stands between the two could talk them out of TLS.
-              .enum(['disable', 'require', 'verify-ca', 'verify-full'])
+              .enum(TLS_MODES)
               .optional()
               .describe('Whether servers speak TLS with each other.'),
             sslrootcert: parameter('The authorities, on the servers.'),

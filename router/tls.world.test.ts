@@ -1,4 +1,5 @@
 /** What passes between an edge and its region's servers when these let nobody in without TLS. */
+import { randomBytes } from 'node:crypto';
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,10 +13,14 @@ import {
 import type { Endpoint } from '../regions/postgres.ts';
 import { verbatim } from '../regions/postgres.ts';
 import { startWire, type Wire } from '../regions/postgres-for-test.ts';
+import { catalogueText } from './catalogue-text.ts';
+import { openInstallation } from './installation/open-installation.ts';
+import { newSecretsCommand } from './installation/secrets-commands.ts';
 import { NO_MACHINE } from './keeper/machine.ts';
 import { ManagedSteward } from './keeper/managed.ts';
 import { OwnServers } from './keeper/own-servers.ts';
-import { edgePassword } from './provision.ts';
+import { Session } from './operator.ts';
+import { edgePassword } from './password-names.ts';
 import { withTls } from './read-files.ts';
 import { LOGINS } from './region-database.ts';
 import { UnmetTrust } from './unmet-trust.ts';
@@ -26,6 +31,7 @@ import {
   newId,
   newUser,
   problemOf,
+  STOREFRONT,
   startTestDomicile,
   type TestDomicile,
   withRegion,
@@ -83,14 +89,22 @@ function through(tls: Tls | undefined, host = '127.0.0.1'): Catalogue {
   });
 }
 
-/** A user who is new, and what they read of themselves. */
-async function serve(url: string, id: string): Promise<unknown> {
-  const made = await domicile.call(url, 'POST', '/users', { body: newUser('DE', id) });
-  expect(made.status).toBe(201);
-  const ordered = await domicile.call(url, 'POST', `/users/${id}/orders`, { body: LAMP });
-  expect(ordered.status).toBe(201);
-  const read = await domicile.call(url, 'GET', `/users/${id}`);
-  return [read.status, read.json.displayName];
+/** Somebody new, with an order, as they read themselves. A machine that is busy is asked again. */
+async function serve(url: string): Promise<string> {
+  let id = '';
+  await eventually('somebody new is stored', async () => {
+    id = newId();
+    return (await domicile.call(url, 'POST', '/users', { body: newUser('DE', id) })).status === 201;
+  });
+  await eventually('their order is stored', async () => {
+    const call = { body: LAMP, headers: { 'idempotency-key': `"${id}"` } };
+    return (await domicile.call(url, 'POST', `/users/${id}/orders`, call)).status === 201;
+  });
+  await eventually('they are read', async () => {
+    const read = await domicile.call(url, 'GET', `/users/${id}`);
+    return read.json?.displayName === `Name of ${id}`;
+  });
+  return id;
 }
 
 const logOf = ({ log }: FurtherEdge) =>
@@ -113,8 +127,7 @@ const connections = (node: string) =>
 
 test('in plain text whoever listens between an edge and its servers hears everything', async () => {
   plain = await domicile.startEdge({ region: 'eu', catalogue: through(undefined) });
-  const id = newId();
-  expect(await serve(plain.url, id)).toEqual([200, `Name of ${id}`]);
+  const id = await serve(plain.url);
   expect(heard).toContain(id);
   expect(heard).toContain(`Name of ${id}`);
   expect(heard).toContain(LOGINS.writer);
@@ -152,8 +165,7 @@ describe('a region whose servers let nobody in without TLS', () => {
 
   test('is served by an edge over TLS, on each of its connections, and nobody hears a word', async () => {
     const edge = await domicile.startEdge({ region: 'eu', catalogue: through(FULL) });
-    const id = newId();
-    expect(await serve(edge.url, id)).toEqual([200, `Name of ${id}`]);
+    const id = await serve(edge.url);
     for (const node of NODES) {
       const all = await connections(node);
       expect(all.map(({ ssl }) => ssl)).toEqual([true]);
@@ -232,6 +244,55 @@ describe('a region whose servers let nobody in without TLS', () => {
         why: expect.stringContaining('no authority that is believed here'),
       },
     ]);
+  });
+
+  test('a command on an installation asks through a tunnel, for the certificate of the server itself', async () => {
+    const at = (name: string) => join(folder, name);
+    const regionsAt = (host: string) =>
+      withRegion(domicile.catalogue, 'eu', (region) => {
+        const nodes = region.nodes.map((node) => ({ ...node, host }));
+        return withTls({ ...region, nodes }, { mode: 'verify-full', caFile: 'authority.pem' });
+      });
+    const { user, password } = domicile.clusters.superuser('eu-a');
+    const port = wires[0]?.endpoint.port;
+    const beside = (file: string) => join(STOREFRONT, '..', file);
+    writeFileSync(at('authority.pem'), authority.ca);
+    writeFileSync(at('regions.yaml'), catalogueText(regionsAt(NAME)));
+    const installation = {
+      version: 1,
+      files: {
+        ...{ app: STOREFRONT, policy: beside('residency.yaml'), schema: beside('schema.sql') },
+        ...{ regions: 'regions.yaml', secrets: 'secrets.json' },
+      },
+      superuser: user,
+      reach: { 'eu-a': { host: '127.0.0.1', port } },
+      subscriptions: { inlinePasswords: true },
+    };
+    writeFileSync(at('installation.yaml'), JSON.stringify(installation));
+    await newSecretsCommand(at('installation.yaml'), randomBytes);
+    const secrets = JSON.parse(readFileSync(at('secrets.json'), 'utf8'));
+    secrets.eu.postgres.SUPERUSER_PASSWORD = password;
+    writeFileSync(at('secrets.json'), JSON.stringify(secrets));
+
+    const ask = async () => {
+      const { operator } = await openInstallation(at('installation.yaml'));
+      const session = new Session(operator);
+      try {
+        return await session
+          .node('eu-a')
+          .run((sql) => sql`select ssl from pg_stat_ssl where pid = pg_backend_pid()`, {
+            timeoutMs: 10_000,
+          });
+      } finally {
+        await session.close();
+      }
+    };
+    expect(await ask()).toEqual([{ ssl: true }]);
+    // The address of the tunnel is in the certificate, too, and does not count.
+    writeFileSync(at('regions.yaml'), catalogueText(regionsAt('db.us.example')));
+    await expect(ask()).rejects.toThrow(/eu-a at 127.0.0.1:.* another host name/);
+    writeFileSync(at('authority.pem'), STRANGER.ca ?? '');
+    await expect(ask()).rejects.toThrow(/^could not connect .*: eu-a at 127.0.0.1:.* no authority/);
   });
 
   test('a name that a managed service moves is the one that its certificate must have', async () => {

@@ -96,7 +96,9 @@ function operatorOf(
     superuser: (node) => {
       const { server, region, kind, database } = serverOf(catalogue, node);
       const password = secrets.password(superuserSecret(region, kind));
-      return { ...server, ...reach.get(node), database, user: superuser(region), password };
+      // Through a tunnel it is still its own name that the certificate must have.
+      const address = { ...server, serverName: server.host, ...reach.get(node) };
+      return { ...address, database, user: superuser(region), password };
     },
     password: secrets.password,
     key: secrets.key,
