@@ -5,16 +5,18 @@
  * apply that was cut off is resumed by planning again from what there is. After the last step the
  * world is looked at once more, and only an empty plan counts as applied.
  */
+
 import { setTimeout as pause } from 'node:timers/promises';
 import type { ClusterName } from '../policies/cluster-state.ts';
 import { FEED_ROLE, peerRole } from '../policies/desired-state.ts';
 import { attributesText, PHASES, type Plan, type Step } from '../policies/plan.ts';
 import type { Policy } from '../policies/policy.ts';
 import type { RegionId } from '../regions/catalogue.ts';
-import { DatabaseError, type Sql, verbatim } from '../regions/postgres.ts';
+import { DatabaseError, verbatim } from '../regions/postgres.ts';
 import { ApplyLock, type Holder } from './apply-lock.ts';
 import { awaitSlot, CONFIRM_MS_MAX, untilTrue } from './await-slot.ts';
 import { type Effects, measureEffects } from './data-effects.ts';
+import { dropSlot } from './drop-slot.ts';
 import { eraseBytes } from './erase-bytes.ts';
 import { observeWorld, sha256, type WorldView } from './observe-world.ts';
 import { type Operator, OperatorError, Session, STATEMENT_MS_MAX } from './operator.ts';
@@ -279,22 +281,14 @@ class Application {
   /** Its reader may still hold it for a moment. */
   async #dropSlot(cluster: ClusterName, slot: string, replica: string | undefined): Promise<void> {
     const server = replica ?? (await this.#session.nodeOf(cluster)).name;
-    const drop = async (sql: Sql) => {
-      const [found] = await sql<{ pid: number | null }[]>`
-        select active_pid as pid from pg_replication_slots where slot_name = ${slot}`;
-      if (found === undefined) return true;
-      if (found.pid !== null) {
-        await sql`select pg_terminate_backend(${found.pid}::int)`;
-        return false;
-      }
-      await sql`select pg_drop_replication_slot(${slot})`;
-      return true;
-    };
     await untilTrue(
       `slot ${slot} of ${server} stays in use`,
       CONFIRM_MS_MAX,
       this.#options.signal,
-      () => this.#session.node(server).run(drop, { timeoutMs: STATEMENT_MS_MAX }),
+      () =>
+        this.#session
+          .node(server)
+          .run((sql) => dropSlot(sql, slot), { timeoutMs: STATEMENT_MS_MAX }),
     );
   }
 

@@ -171,8 +171,8 @@ export const PRIMARY_REPLACED: readonly Mutant[] = [
     name: 'peers go on from where the lost primary was',
     mistake: 'After a loss, what peers had been told is there is not sent again.',
     file: 'router/keeper/unsure-feeds.ts',
-    find: 'if (found === undefined) return true;',
-    replace: 'if (found !== null) return true;',
+    find: 'if (gone === true)',
+    replace: 'if (gone !== undefined)',
     killer: { kind: 'test', file: 'router/keeper/feeds.world.test.ts' },
   },
   {

@@ -11,7 +11,8 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { publicationTo, subscriptionFrom } from '../../policies/desired-state.ts';
 import type { Region, RegionId } from '../../regions/catalogue.ts';
-import { type LeasePool, verbatim } from '../../regions/postgres.ts';
+import { verbatim } from '../../regions/postgres.ts';
+import { dropSlot } from '../drop-slot.ts';
 import { poolAsPeer } from './feeds.ts';
 import { type FeedSite, LOOK_MS_MAX, valued } from './standby-slots.ts';
 
@@ -65,8 +66,9 @@ async function endFeed(
   const untilMs = performance.now() + END_MS_MAX;
   try {
     for (;;) {
-      // Whoever comes back between the look and the end of it is ended the next time.
-      const gone = await valued(() => isGone(pool, publicationTo(region.id)));
+      const gone = await valued(() =>
+        pool.run((sql) => dropSlot(sql, publicationTo(region.id)), { timeoutMs: LOOK_MS_MAX }),
+      );
       if (gone === true) return { kind: 'ended' };
       if (performance.now() >= untilMs) {
         return gone === false ? { kind: 'unknown', why: 'somebody keeps its place' } : gone;
@@ -76,24 +78,4 @@ async function endFeed(
   } finally {
     await pool.close({ timeoutMs: LOOK_MS_MAX });
   }
-}
-
-/** Ends whoever holds the slot, and drops it if nobody does. The peer's login may do both. */
-function isGone(pool: LeasePool, slot: string): Promise<boolean> {
-  return pool.run(
-    async (sql) => {
-      const [found] = await sql<{ pid: number | null }[]>`
-        select active_pid as pid from pg_replication_slots where slot_name = ${slot}`;
-      if (found === undefined) return true;
-      if (found.pid !== null) {
-        await sql`select pg_terminate_backend(${found.pid}::int)`;
-        return false;
-      }
-      await sql`
-        select pg_drop_replication_slot(slot_name) from pg_replication_slots
-        where slot_name = ${slot} and not active`;
-      return false;
-    },
-    { timeoutMs: LOOK_MS_MAX },
-  );
 }
