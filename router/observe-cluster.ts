@@ -5,6 +5,7 @@
  * objects included, and changes nothing. Expressions come back in PostgreSQL's own words; what is
  * wanted is put into the same words by letting the same server repeat it.
  */
+
 import {
   type ClusterState,
   type Column,
@@ -15,6 +16,7 @@ import {
 } from '../policies/cluster-state.ts';
 import type { AppSchema } from '../policies/desired-state.ts';
 import { DatabaseError, type LeasePool, type Sql, verbatim } from '../regions/postgres.ts';
+import { rolesThere } from './roles-there.ts';
 
 export type ObserveOptions = {
   kind: 'private' | 'airlock';
@@ -214,15 +216,7 @@ class Probes {
 }
 
 async function roles(sql: Sql, { roles: expected }: ObserveOptions): Promise<Thing[]> {
-  const rows = await sql<{ name: string; attributes: string[] }[]>`
-    select rolname::text as name, array_remove(array[
-      case when rolcanlogin then 'login' end,
-      case when rolsuper then 'superuser' end,
-      case when rolreplication then 'replication' end,
-      case when rolbypassrls then 'bypassrls' end,
-      case when rolcreaterole then 'createrole' end,
-      case when rolcreatedb then 'createdb' end], null) as attributes
-    from pg_roles where rolname !~ '^pg_' order by 1`;
+  const rows = await rolesThere(sql);
   const members = await sql<{ role: string; of: string }[]>`
     select m.rolname::text as role, r.rolname::text as of from pg_auth_members a
     join pg_roles m on m.oid = a.member join pg_roles r on r.oid = a.roleid

@@ -5,6 +5,7 @@
  * mirrors travel: private primary to airlock to peers. Everything looks first and changes what is
  * missing, so it can be repeated after any interruption. It needs superusers; edges do not.
  */
+
 import { createHash } from 'node:crypto';
 import {
   FEED_ATTRIBUTES,
@@ -37,6 +38,7 @@ import {
 import type { Migration } from './read-migrations.ts';
 import { recordedPolicyInForce } from './recorded-policy.ts';
 import { LOGINS } from './region-database.ts';
+import { rolesThere } from './roles-there.ts';
 import { rollOutSchema } from './roll-out-schema.ts';
 import { hmacPads } from './subject-token.ts';
 
@@ -197,19 +199,13 @@ type Role = { name: string; secret: string; attributes: readonly string[] };
 type Told = (step: string) => void;
 
 async function ensureRole(sql: Sql, { name, secret, attributes }: Role, told: Told): Promise<void> {
-  const [found] = await sql<{ verifier: string | null; attributes: string[] }[]>`
-    select rolpassword as verifier, array_remove(array[
-      case when rolcanlogin then 'login' end,
-      case when rolsuper then 'superuser' end,
-      case when rolreplication then 'replication' end,
-      case when rolbypassrls then 'bypassrls' end,
-      case when rolcreaterole then 'createrole' end,
-      case when rolcreatedb then 'createdb' end], null) as attributes
-    from pg_authid where rolname = ${name}`;
+  const [kept] = await sql<{ verifier: string | null }[]>`
+    select rolpassword as verifier from pg_authid where rolname = ${name}`;
+  const found = (await rolesThere(sql)).find((role) => role.name === name);
   if (
     found !== undefined &&
     attributesText(found.attributes) === attributesText(attributes) &&
-    isVerifierOf(secret, found.verifier)
+    isVerifierOf(secret, kept?.verifier ?? null)
   ) {
     return;
   }

@@ -5,6 +5,7 @@
  * is said at once: who does not answer, what is too old or set too low, which roles and slots the
  * policy would take away because nobody has named them. Remarks are about what works, but worse.
  */
+
 import {
   FEED_ROLE,
   peerRole,
@@ -23,6 +24,7 @@ import { passwordsWanted } from '../feed-connections.ts';
 import type { Operator } from '../operator.ts';
 import { passwordFor, passwordLines } from '../password-lines.ts';
 import { LOGINS } from '../region-database.ts';
+import { rolesThere } from '../roles-there.ts';
 
 export type Survey = { complaints: readonly string[]; remarks: readonly string[] };
 
@@ -168,15 +170,7 @@ async function see(sql: Sql): Promise<Seen> {
   // Of a superuser's sight, where it is one.
   const settings = await sql<{ name: string; value: string }[]>`
     select name, setting as value from pg_settings where name = any (${SETTINGS as string[]})`;
-  const roles = await sql<{ name: string; attributes: string[] }[]>`
-    select rolname::text as name, array_remove(array[
-      case when rolcanlogin then 'login' end,
-      case when rolsuper then 'superuser' end,
-      case when rolreplication then 'replication' end,
-      case when rolbypassrls then 'bypassrls' end,
-      case when rolcreaterole then 'createrole' end,
-      case when rolcreatedb then 'createdb' end], null) as attributes
-    from pg_roles where rolname !~ '^pg_' order by 1`;
+  const roles = await rolesThere(sql);
   const slots = await sql<{ name: string }[]>`
     select slot_name::text as name from pg_replication_slots where not temporary order by 1`;
   return {
