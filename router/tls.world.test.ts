@@ -44,6 +44,9 @@ const FULL: Tls = { mode: 'verify-full', ca: authority.ca };
 const STRANGER: Tls = { mode: 'verify-full', ca: makeAuthority('Another authority').ca };
 const logins = Object.values(LOGINS);
 
+/** The first write to an edge that has just been started takes long on a busy machine. */
+const PATIENT = { DOMICILE_BUDGET_MS: '12000' };
+
 let domicile: TestDomicile;
 let folder: string;
 /** One in front of each node of eu; they hear what an edge says and is told. */
@@ -126,7 +129,11 @@ const connections = (node: string) =>
   );
 
 test('in plain text whoever listens between an edge and its servers hears everything', async () => {
-  plain = await domicile.startEdge({ region: 'eu', catalogue: through(undefined) });
+  plain = await domicile.startEdge({
+    region: 'eu',
+    catalogue: through(undefined),
+    settings: PATIENT,
+  });
   const id = await serve(plain.url);
   expect(heard).toContain(id);
   expect(heard).toContain(`Name of ${id}`);
@@ -164,7 +171,11 @@ describe('a region whose servers let nobody in without TLS', () => {
   });
 
   test('is served by an edge over TLS, on each of its connections, and nobody hears a word', async () => {
-    const edge = await domicile.startEdge({ region: 'eu', catalogue: through(FULL) });
+    const edge = await domicile.startEdge({
+      region: 'eu',
+      catalogue: through(FULL),
+      settings: PATIENT,
+    });
     const id = await serve(edge.url);
     for (const node of NODES) {
       const all = await connections(node);
@@ -292,7 +303,7 @@ describe('a region whose servers let nobody in without TLS', () => {
     writeFileSync(at('regions.yaml'), catalogueText(regionsAt('db.us.example')));
     await expect(ask()).rejects.toThrow(/eu-a at 127.0.0.1:.* another host name/);
     writeFileSync(at('authority.pem'), STRANGER.ca ?? '');
-    await expect(ask()).rejects.toThrow(/^could not connect .*: eu-a at 127.0.0.1:.* no authority/);
+    await expect(ask()).rejects.toThrow(/could not connect .*: eu-a at 127.0.0.1:.* no authority/);
   });
 
   test('a name that a managed service moves is the one that its certificate must have', async () => {
