@@ -99,7 +99,11 @@ function certificate(wanted: Wanted): string {
   );
   const signature = sign('sha256', body, signer);
   const der = sequence(body, ECDSA_SHA256, tlv(0x03, Buffer.concat([Buffer.from([0]), signature])));
-  const lines = der.toString('base64').replaceAll(/.{64}/g, '$&\n');
+  // Never an empty line, which would end a header and leave no certificate.
+  const lines = der
+    .toString('base64')
+    .match(/.{1,64}/g)
+    ?.join('\n');
   const pem = `-----BEGIN CERTIFICATE-----\n${lines}\n-----END CERTIFICATE-----\n`;
   // A mistake above is told here, and not by a handshake.
   new X509Certificate(pem);
