@@ -144,9 +144,10 @@ export class ServerProcess {
       this.#child?.kill(signal);
       return;
     }
-    // The postmaster first: it must not see a child die and start a recovery of its own, and what
-    // it forks before the signal reaches it is in the list only if that is made afterwards.
-    if (this.pid !== undefined) send(this.pid, signal);
+    // The postmaster first: it must not see a child die and start a recovery of its own. Its group
+    // rather than its pid, because Linux lets a fork that is under way come to its end, and only a
+    // signal to a group reaches that child too; older ones are in the list if it is made afterwards.
+    if (this.pid !== undefined) send(-this.pid, signal);
     for (const pid of this.pids()) if (pid !== this.pid) send(pid, signal);
   }
 

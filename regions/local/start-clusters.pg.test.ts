@@ -79,7 +79,7 @@ test.runIf(process.platform === 'linux')(
   'a server is frozen whole, whoever is let in meanwhile',
   async () => {
     const { host, port } = clusters.superuser('us-airlock');
-    for (let round = 0; round < 20; round++) {
+    for (let round = 0; round < 60; round++) {
       const comers = Array.from({ length: 20 }, () => connect(port, host).on('error', () => {}));
       await Promise.race(comers.map((comer) => once(comer, 'connect')));
       clusters.kill('us-airlock', 'SIGSTOP');
