@@ -18,8 +18,6 @@ import {
 } from './world-for-tests.ts';
 
 const BUDGET_MS = 2_000;
-/** The default of DOMICILE_QUEUE_MS_MAX: how long a line may make somebody wait. */
-const QUEUE_MS_MAX = 500;
 /** How much later than its budget an answer may come where this process is late itself, with all its clients. */
 const SLACK_MS = 6_000;
 /** Few, so that a crowd is a crowd on any machine: a quarter of them for each other region. */
@@ -280,18 +278,17 @@ describe('ten times what an edge can bear', () => {
     const edge = await domicile.startEdge({
       region: 'us',
       app: SLOW_APP,
-      settings: { DOMICILE_CONNECTIONS_MAX: '2' },
+      settings: { DOMICILE_CONNECTIONS_MAX: '2', DOMICILE_QUEUE_MS_MAX: String(QUERY_MS) },
     });
     try {
       const query = () =>
         domicile.call(edge.url, 'POST', `/users/${users.us}/query/${QUERY_MS}`, { agent });
-      const alone = await inTurn(10, query);
       const stream = start(10 * CAPACITY, query);
-      let waiting = 0;
+      const lines: number[] = [];
       const startedAtMs = performance.now();
       await eventually('six seconds’ worth have been asked', async () => {
         const { pools } = await health(edge.url);
-        for (const name of Object.keys(pools)) waiting = Math.max(waiting, pools[name].waiting);
+        lines.push(pools['us-a writer'].waiting);
         return stream.answers.length >= 6 * 10 * CAPACITY;
       });
       const seconds = (performance.now() - startedAtMs) / 1_000;
@@ -314,10 +311,11 @@ describe('ten times what an edge can bear', () => {
       for (const { json } of byNode) expect(json).toMatchObject({ region: 'us', node: 'us-a' });
       // It goes on doing what it can, for those whom it has let in.
       expect(served.length).toBeGreaterThan((seconds * CAPACITY) / 4);
-      expect(quantile(served, 0.5)).toBeLessThan(QUEUE_MS_MAX + quantile(alone, 0.5) * 2);
       expect(quantile(refused, 0.5)).toBeLessThan(quantile(served, 0.5));
-      // A budget's worth of line is what would be there without the bound on standing lines.
-      expect(waiting).toBeLessThan((BUDGET_MS / 1_000) * CAPACITY * 0.75);
+      // Who comes first is a burst, and may wait. Of a line that stands, two connections serve two
+      // within a query's time, so one may wait for each; half a budget's worth would be 20.
+      const standing = lines.slice(lines.length / 2).sort((a, b) => a - b);
+      expect(standing[Math.floor(standing.length / 2)]).toBeLessThanOrEqual(2);
       const { pools, admission } = await health(edge.url);
       for (const name of Object.keys(pools)) expect(pools[name].waiting).toBe(0);
       expect(admission.client).toMatchObject({ underWay: 0, bytesHeld: 0 });
