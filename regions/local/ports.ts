@@ -18,8 +18,11 @@ export type PortUse = {
 };
 export type BusyPort = PortUse & { holder: PortHolder | undefined };
 
-/** Below the range from which kernels hand out ports for outgoing connections (32768 on Linux). */
-const FREE_PORT_MIN = 10_000;
+/**
+ * Above the last port that browsers and fetch refuse to speak to, 10080 (Fetch, "port blocking"),
+ * and below those that kernels hand out for outgoing connections, from 32768 on Linux.
+ */
+const FREE_PORT_MIN = 10_081;
 const FREE_PORT_MAX = 30_000;
 
 /** Those of the wanted ports that cannot be listened on, with who holds them; wanted twice counts. */

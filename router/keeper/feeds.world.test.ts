@@ -112,7 +112,8 @@ async function expectMirrorsToBeEqual(): Promise<void> {
       const node = primaries[region];
       const mirrored = await peopleOf(domicile, home, { node, region });
       expect([...mirrored], `${home} as ${region} shows it`).toEqual([...there]);
-      expect(await directoryOf(domicile, home, node)).toEqual(keys);
+      const known = await directoryOf(domicile, home, node);
+      expect(known, `the directory of ${home} as ${region} has it`).toEqual(keys);
     }
   }
 }
