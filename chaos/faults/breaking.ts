@@ -318,6 +318,8 @@ export class Breaking {
     const found = await Promise.all(
       places.map(async (name) => ({ name, pids: await this.#world.pidsOf(name) })),
     );
+    // As in a power cut: nobody sees another one die, and does something about it.
+    for (const pid of found.flatMap(({ pids }) => pids)) signal(pid, 'SIGSTOP');
     const killed = found
       .map(({ name, pids }) => ({ name, pids: pids.filter((pid) => signal(pid, 'SIGKILL')) }))
       .filter(({ pids }) => pids.length > 0);

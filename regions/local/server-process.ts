@@ -139,14 +139,22 @@ export class ServerProcess {
    * postmaster.
    */
   kill(signal: NodeJS.Signals): void {
-    const whole = signal === 'SIGKILL' || signal === 'SIGSTOP' || signal === 'SIGCONT';
-    if (!whole) {
-      this.#child?.kill(signal);
-      return;
+    if (signal === 'SIGSTOP' || signal === 'SIGCONT') this.#toAll(signal);
+    else if (signal !== 'SIGKILL') this.#child?.kill(signal);
+    else {
+      // In a power cut nobody sees another one die. A process that does goes on a little: a worker
+      // that waits for the standby takes it as the end of its wait, and confirms what it wrote.
+      this.#toAll('SIGSTOP');
+      this.#toAll('SIGKILL');
     }
-    // The postmaster first: it must not see a child die and start a recovery of its own. Its group
-    // rather than its pid, because Linux lets a fork that is under way come to its end, and only a
-    // signal to a group reaches that child too; older ones are in the list if it is made afterwards.
+  }
+
+  /**
+   * The postmaster first, so that it forks no more and sees no child die. Its group rather than its
+   * pid, because Linux lets a fork that is under way come to its end, and only a signal to a group
+   * reaches that child too; older ones are in the list if it is made afterwards.
+   */
+  #toAll(signal: NodeJS.Signals): void {
     if (this.pid !== undefined) send(-this.pid, signal);
     for (const pid of this.pids()) if (pid !== this.pid) send(pid, signal);
   }

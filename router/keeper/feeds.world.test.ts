@@ -288,6 +288,55 @@ describe('a primary is frozen with a commit that nobody confirmed', () => {
   });
 });
 
+describe('a primary dies while what arrives from a peer waits for its standby', () => {
+  const slot = publicationTo('us');
+  /** How far the airlock of asia believes that us is sure to have everything. */
+  const confirmed = async () => {
+    const [row] = await domicile.sql(
+      'asia-x',
+      (sql) => sql<{ bytes: string; active: boolean }[]>`
+        select (confirmed_flush_lsn - '0/0'::pg_lsn)::text as bytes, active
+        from pg_replication_slots where slot_name = ${slot}`,
+    );
+    return { bytes: BigInt(row?.bytes ?? 0), active: row?.active };
+  };
+  /** Nobody writes but the pulse, so nothing else is lost where something is. */
+  const dying = async (kill: (primary: string) => void) => {
+    const [old, standby] = [primaries.us, other()];
+    domicile.clusters.kill(standby, 'SIGSTOP');
+    await eventually('a pulse of asia waits for the standby', async () => {
+      const rows = await domicile.sql(
+        old,
+        (sql) => sql`
+          select from pg_stat_activity a join pg_stat_subscription s on s.pid = a.pid
+          where s.subname = ${subscriptionFrom('asia')} and a.wait_event = 'SyncRep'`,
+      );
+      return rows.length > 0;
+    });
+    const before = await confirmed();
+    kill(old);
+    await eventually('its reader has left', async () => (await confirmed()).active === false);
+    const after = await confirmed();
+    domicile.clusters.kill(standby, 'SIGCONT');
+    expect(states(await promote())).toEqual(ALL_FLOW);
+    await rebuild();
+    await whileWriting(async () => {});
+    await expectMirrorsToBeEqual();
+    return after.bytes - before.bytes;
+  };
+
+  test('as a whole, and nothing is confirmed that the standby lacks', async () => {
+    expect(await dying((primary) => domicile.clusters.kill(primary, 'SIGKILL'))).toBe(0n);
+  });
+
+  test('its postmaster alone, and PostgreSQL confirms it: what docs/guarantees.md warns of', async () => {
+    const more = await dying((primary) => {
+      process.kill(domicile.clusters.postmaster(primary) ?? 0, 'SIGKILL');
+    });
+    expect(more).toBeGreaterThan(0n);
+  });
+});
+
 test('a primary that is killed and comes back as one feeds nobody and takes no slot for good', async () => {
   const old = primaries.us;
   const feeds = await whileWriting(async () => {
