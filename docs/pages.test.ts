@@ -84,6 +84,7 @@ describe('numbers', () => {
     seconds(DEFAULT_LIMITS.connectTimeoutMs),
     seconds(SIGHTING_AGE_MS_MAX),
     seconds(PATIENCE_MS),
+    seconds(constant('router/keeper/kept-places.ts', 'TAKE_MS_MAX')),
     `${SIGHTING_AGE_MS_MAX} `,
     `${DEFAULT_LIMITS.replicaWaitMs} ms`,
     `${DEFAULT_LIMITS.bodyBytesMax / 1024 / 1024} MiB`,

@@ -70,6 +70,11 @@ export const publicationOut = (airlock: string) => `domicile_out_${identifier(ai
 export const subscriptionHome = (airlock: string) => `domicile_home_${identifier(airlock)}`;
 /** On an airlock, for one peer; the slot of that peer's subscription has the same name. */
 export const publicationTo = (peer: RegionId) => `domicile_to_${identifier(peer)}`;
+/**
+ * A second slot on an airlock, which the keeper of that peer moves. It is nobody's wish but the
+ * keeper's own tool, so no plan speaks of it.
+ */
+export const placeKeptFor = (peer: RegionId) => `domicile_kept_${identifier(peer)}`;
 export const subscriptionFrom = (peer: RegionId) => `domicile_from_${identifier(peer)}`;
 export const peerRole = (peer: RegionId) => `domicile_peer_${identifier(peer)}`;
 export const connectionName = (cluster: ClusterName, subscription: string) =>

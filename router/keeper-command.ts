@@ -107,6 +107,7 @@ export async function startKeeper(
       edgesHeardMsAgo: (node) => askEdges(region, node),
       ...(feeds !== undefined && {
         onPrimary: (node) => feeds.follow(node),
+        onTakeover: (node) => feeds.takePlacesBack(node),
         onLoss: (node, when) => feeds.end(node, when),
       }),
       commits,
@@ -133,6 +134,7 @@ export async function startKeeper(
     }
     endings.push(telemetry.stop, () => keeper.stop());
     await keeper.start();
+    feeds?.keepPlaces(() => keeper.status().record);
     const { hostname, port } = new URL(url);
     const token = environment.DOMICILE_OPERATOR_TOKEN ?? '';
     const server = await serveKeeper(keeperApp(keeper, store, token), hostname, Number(port));

@@ -3,6 +3,7 @@ import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { placeKeptFor, publicationTo } from '../policies/desired-state.ts';
 import type { KeeperRecord } from '../policies/keeper/record.ts';
 import { freePorts } from '../regions/local/ports.ts';
 import { keeperToken } from './password-names.ts';
@@ -151,6 +152,66 @@ test('a switchover moves the primary while everything is well', async () => {
   expect(await wellAgain()).toMatchObject({ primary: 'eu-b', standbys: ['eu-a'], timeline: 4 });
   await nextWrite();
   await pulsesArrive();
+});
+
+test('a peer is sent back to where the new primary is, whatever the old one has confirmed there', async () => {
+  const { primary: old, standbys } = await wellAgain();
+  const [heir = ''] = standbys;
+  const placeAt = async (slot: string) => {
+    const [row] = await domicile.sql(
+      'asia-x',
+      (sql) => sql<{ at: string }[]>`
+        select (confirmed_flush_lsn - '0/0'::pg_lsn)::text as at
+        from pg_replication_slots where slot_name = ${slot}`,
+    );
+    return BigInt(row?.at ?? 0);
+  };
+  const user = newUser(COUNTRY_OF.asia);
+  expect((await domicile.call('asia', 'POST', '/users', { body: user })).status).toBe(201);
+  const named = (name: string, node: string) =>
+    eventually(`${node} has ${name}`, async () => {
+      const rows = await domicile.sql(
+        node,
+        (sql) =>
+          sql`select from mirror_asia.users where id = ${user.id} and display_name = ${name}`,
+      );
+      return rows.length === 1;
+    });
+  await named(user.displayName, heir);
+  await eventually('a place is kept', async () => (await placeAt(placeKeptFor('eu'))) > 0n);
+  const before = await placeAt(placeKeptFor('eu'));
+  await eventually('it moves', async () => (await placeAt(placeKeptFor('eu'))) > before);
+
+  const running = domicile.world.keepers.get('eu');
+  running?.kill('SIGSTOP');
+  domicile.clusters.kill(old, 'SIGSTOP');
+  await domicile.sql(
+    'asia-a',
+    (sql) => sql`update app.users set display_name = 'Renamed' where id = ${user.id}`,
+  );
+  await named('Renamed', 'asia-x');
+  // As an apply worker does whose postmaster is gone: router/keeper/feeds.world.test.ts.
+  await eventually('the change is confirmed', async () => {
+    await domicile.sql(
+      'asia-x',
+      (sql) => sql`
+        select case when active then pg_terminate_backend(active_pid)
+          else pg_replication_slot_advance(slot_name, pg_current_wal_flush_lsn()) is not null end
+        from pg_replication_slots where slot_name = ${publicationTo('eu')}`,
+    );
+    return (await placeAt(publicationTo('eu'))) > (await placeAt(placeKeptFor('eu')));
+  });
+  const [ended] = await domicile.sql(
+    'asia-x',
+    (sql) => sql`
+      select from pg_replication_slots where slot_name = ${publicationTo('eu')} and active`,
+  );
+  expect(ended).toBeUndefined();
+  running?.kill('SIGCONT');
+  await nextWrite();
+  expect((await primary()).primary).toBe(heir);
+  await named('Renamed', heir);
+  domicile.clusters.kill(old, 'SIGCONT');
 });
 
 test('a primary that ran alone has no lawful heir: somebody must answer for the loss', async () => {

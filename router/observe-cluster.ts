@@ -22,8 +22,8 @@ export type ObserveOptions = {
   kind: 'private' | 'airlock';
   /** Roles that are expected; of all others only those are seen that can get around the rules. */
   roles: ReadonlySet<string>;
-  /** Physical slots of this region's own replicas. */
-  replicaSlots: ReadonlySet<string>;
+  /** What no plan speaks of, such as `physical node_us_b`: slots of replicas, backups and keepers. */
+  toolSlots: ReadonlySet<string>;
 };
 
 export type Observed = {
@@ -43,7 +43,7 @@ export async function observeCluster(sql: Sql, options: ObserveOptions): Promise
     ...(await identities(sql, options)),
     ...(await publications(sql)),
     ...(await subscriptions(sql)),
-    ...(await slots(sql, options.replicaSlots, undefined)),
+    ...(await slots(sql, options.toolSlots, undefined)),
     ...(await grants(sql)),
   ];
   if (options.kind === 'private') {
@@ -483,7 +483,7 @@ async function subscriptions(sql: Sql): Promise<Thing[]> {
  */
 export async function slots(
   sql: Sql,
-  replicaSlots: ReadonlySet<string>,
+  toolSlots: ReadonlySet<string>,
   replica: string | undefined,
 ): Promise<Thing[]> {
   const rows = await sql<{ name: string; type: string; definition: string; worker: boolean }[]>`
@@ -498,7 +498,7 @@ export async function slots(
     where not temporary
       and not (coalesce((to_jsonb(r) ->> 'synced')::boolean, false) and pg_is_in_recovery())`;
   return rows
-    .filter(({ name, type, worker }) => !worker && !(type === 'physical' && replicaSlots.has(name)))
+    .filter(({ name, type, worker }) => !worker && !toolSlots.has(`${type} ${name}`))
     .map(({ name, definition }) => ({ kind: 'slot', name, replica, definition }));
 }
 

@@ -18,6 +18,8 @@ import {
   airlocksOf,
   connectionName,
   desiredState,
+  placeKeptFor,
+  publicationTo,
   subscriptionFrom,
   subscriptionHome,
 } from '../policies/desired-state.ts';
@@ -106,8 +108,7 @@ export async function differencesOfCopy(
     thing.kind === 'role' ? [thing.name] : [],
   );
   const { state } = await pool.run(
-    (sql) =>
-      observeCluster(sql, { kind: 'private', roles: new Set(roles), replicaSlots: new Set() }),
+    (sql) => observeCluster(sql, { kind: 'private', roles: new Set(roles), toolSlots: new Set() }),
     limits,
   );
   return compareStates(new Map([[region, wanted]]), new Map([[region, state]])).filter(
@@ -230,18 +231,23 @@ async function observeOne(
   const roles = [...wanted.values()].flatMap((thing) =>
     thing.kind === 'role' ? [thing.name] : [],
   );
-  const replicaSlots = new Set((region?.nodes ?? []).map(({ name }) => slotOfNode(name)));
-  if (isPrivate) replicaSlots.add(ARCHIVE_SLOT);
+  const toolSlots = isPrivate
+    ? [...(region?.nodes ?? []).map(({ name }) => slotOfNode(name)), ARCHIVE_SLOT].map(
+        (name) => `physical ${name}`,
+      )
+    : [...catalogue.regions.keys()]
+        .filter((peer) => wanted.has(`slot ${publicationTo(peer)}`))
+        .map((peer) => `logical ${placeKeptFor(peer)}`);
   const [{ state, pending }, ...further] = await Promise.all([
     session.on(cluster, (sql) =>
       observeCluster(sql, {
         kind: isPrivate ? 'private' : 'airlock',
         roles: new Set(roles),
-        replicaSlots,
+        toolSlots: new Set(toolSlots),
       }),
     ),
     ...(isPrivate ? await session.replicasOf(cluster) : []).map((replica) =>
-      session.onReplica(replica, (sql) => slots(sql, replicaSlots, replica)),
+      session.onReplica(replica, (sql) => slots(sql, new Set(toolSlots), replica)),
     ),
   ]);
   // One that does not answer keeps commits waiting, too; what it has is looked at the next time.

@@ -224,7 +224,7 @@ async function look(sql: Sql): Promise<Look> {
   const { state } = await observeCluster(sql, {
     kind: 'private',
     roles: new Set(),
-    replicaSlots: new Set(),
+    toolSlots: new Set(),
   });
   const [row] = await sql<{ mark: string }[]>`
     select md5(string_agg(one, ',' order by one)) as mark from (

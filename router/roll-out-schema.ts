@@ -138,7 +138,7 @@ async function observeAll(session: Session): Promise<Map<ClusterName, ClusterSta
 async function observeOne(session: Session, cluster: ClusterName): Promise<ClusterState> {
   const kind = session.operator.catalogue.regions.has(cluster) ? 'private' : 'airlock';
   const { state } = await session.on(cluster, (sql) =>
-    observeCluster(sql, { kind, roles: new Set(), replicaSlots: new Set() }),
+    observeCluster(sql, { kind, roles: new Set(), toolSlots: new Set() }),
   );
   return state;
 }
@@ -310,7 +310,7 @@ class RollingOut {
     const { state } = await observeCluster(sql, {
       kind: 'private',
       roles: new Set(),
-      replicaSlots: new Set(),
+      toolSlots: new Set(),
     });
     const { tables } = await observeAppSchema(sql);
     // A column that a later script drops again has no place elsewhere.

@@ -52,6 +52,8 @@ export type KeeperOptions = {
   refuseSite: (site: SiteId) => string | undefined;
   /** Called when a node has become the primary, until it resolves with true. */
   onPrimary?: (node: string) => Promise<boolean>;
+  /** Called before a node is promoted whose predecessor did not end in good order. */
+  onTakeover?: (node: string) => Promise<void>;
   /**
    * Called when a node takes over that may lack something: before it is promoted, and afterwards
    * until it resolves with the peers whose mirrors have to begin anew. Undefined: not all is done.
@@ -654,13 +656,17 @@ export class Keeper {
 
   /** As long as the node is a standby it takes nothing from where the old primary was. */
   async #promote({ node, from }: Extract<Act, { kind: 'promote' }>): Promise<StewardOutcome> {
-    const { onLoss, servers, log } = this.#options;
+    const { onLoss, onTakeover, servers, log } = this.#options;
     if (this.#record?.feedsAreUnsure === true && onLoss !== undefined) {
       const ended = await onLoss(node, 'before_promotion').catch((error: unknown) => {
         log({ level: 'warn', message: 'mirrors are not ended yet', why: String(error) });
         return undefined;
       });
       this.#endedFeeds = ended && { node, before: from.timeline, peers: ended };
+    } else if (this.#record?.former?.isClean !== true && onTakeover !== undefined) {
+      await onTakeover(node).catch((error: unknown) => {
+        log({ level: 'warn', message: 'places are not looked at', why: String(error) });
+      });
     }
     return servers.promote(node, from);
   }

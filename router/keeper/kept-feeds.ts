@@ -5,11 +5,21 @@
  * wait for a standby, which is what makes one a successor, it has the feeds' slots there, if that
  * can be had: a region must not go without a standby because an airlock is away.
  */
+import { setTimeout as pause } from 'node:timers/promises';
+import type { KeeperRecord } from '../../policies/keeper/record.ts';
 import type { RegionId } from '../../regions/catalogue.ts';
+import { formatLsn } from '../../regions/position.ts';
 import { type Operator, Session } from '../operator.ts';
 import { type Feed, followPrimary } from './feeds.ts';
+import { KeptPlaces, type TakenBack } from './kept-places.ts';
 import { dropLeftSlots, type FeedSite, LOOK_MS_MAX, slotsReady, valued } from './standby-slots.ts';
 import { endFeeds, stopFeedsFrom } from './unsure-feeds.ts';
+
+/** While a place stands still, the peer's airlock keeps its log for it. */
+const MOVE_UP_EVERY_MS = 2_000;
+
+/** Of a keeper's record. */
+export type Standing = Pick<KeeperRecord, 'primary' | 'standbys' | 'pending' | 'feedsAreUnsure'>;
 
 export type KeptFeedsOptions = {
   operator: Operator;
@@ -21,11 +31,40 @@ export class KeptFeeds {
   readonly #site: FeedSite;
   readonly #log: KeptFeedsOptions['log'];
   readonly #looks = new Map<string, { isReady: boolean; underWay: boolean }>();
+  readonly #places: KeptPlaces;
+  readonly #closing = new AbortController();
   #primary: string | undefined;
+  #keeping: Promise<void> | undefined;
 
   constructor({ operator, region, log }: KeptFeedsOptions) {
     this.#site = { session: new Session(operator), region };
+    this.#places = new KeptPlaces(this.#site);
     this.#log = log;
+  }
+
+  /** From now on, until it is closed, as long as nothing is being changed. */
+  keepPlaces(standing: () => Standing | undefined): void {
+    this.#keeping ??= (async () => {
+      while (!this.#closing.signal.aborted) {
+        const is = standing();
+        if (is !== undefined && is.pending === null && is.feedsAreUnsure !== true) {
+          // Who runs alone has what nobody else has, and loses it with its machine.
+          await this.#places.moveUp(is.standbys.length > 0 ? is.standbys : [is.primary]);
+        }
+        await pause(MOVE_UP_EVERY_MS, undefined, { signal: this.#closing.signal }).catch(() => {});
+      }
+    })().catch((error: unknown) => {
+      this.#log({ level: 'error', message: 'places are not kept any more', why: String(error) });
+    });
+  }
+
+  /** Before `heir` is promoted in place of a primary that did not end in good order. */
+  async takePlacesBack(heir: string): Promise<void> {
+    for (const [peer, state] of await this.#places.takeBack(heir)) {
+      if (state.kind === 'as_it_was') continue;
+      const level = state.kind === 'taken_back' ? 'info' : 'warn';
+      this.#log({ level, message: 'place at a peer', peer, ...told(state) });
+    }
   }
 
   /** False when it is to be called again. What only an operator can mend is said once and is done. */
@@ -89,8 +128,11 @@ export class KeptFeeds {
     return read !== undefined && !ready.lacking.some(({ slot }) => read.has(slot));
   }
 
-  close(): Promise<void> {
-    return this.#site.session.close();
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await this.#keeping;
+    await this.#places.close();
+    await this.#site.session.close();
   }
 
   /** Those that an airlock reads at the primary now, which is asked to let standbys copy them. */
@@ -115,4 +157,9 @@ export class KeptFeeds {
     const level = state.kind === 'flows' ? 'info' : 'warn';
     this.#log({ level, message: 'feed', from, to, ...state });
   }
+}
+
+function told(state: TakenBack) {
+  if (state.kind !== 'taken_back') return state;
+  return { ...state, from: formatLsn(state.from), to: formatLsn(state.to) };
 }

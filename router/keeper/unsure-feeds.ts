@@ -9,7 +9,7 @@
  * of these mirrors is filled anew.
  */
 import { setTimeout as pause } from 'node:timers/promises';
-import { publicationTo, subscriptionFrom } from '../../policies/desired-state.ts';
+import { placeKeptFor, publicationTo, subscriptionFrom } from '../../policies/desired-state.ts';
 import type { Region, RegionId } from '../../regions/catalogue.ts';
 import { verbatim } from '../../regions/postgres.ts';
 import { dropSlot } from '../drop-slot.ts';
@@ -67,7 +67,13 @@ async function endFeed(
   try {
     for (;;) {
       const gone = await valued(() =>
-        pool.run((sql) => dropSlot(sql, publicationTo(region.id)), { timeoutMs: LOOK_MS_MAX }),
+        pool.run(
+          // The kept one first: nobody may begin anew from it.
+          async (sql) =>
+            (await dropSlot(sql, placeKeptFor(region.id))) &&
+            (await dropSlot(sql, publicationTo(region.id))),
+          { timeoutMs: LOOK_MS_MAX },
+        ),
       );
       if (gone === true) return { kind: 'ended' };
       if (performance.now() >= untilMs) {
