@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { expect, test } from 'vitest';
@@ -42,6 +43,27 @@ test('a port somebody listens on is busy, and free again afterwards', async () =
   squatter.close();
   await once(squatter, 'close');
   expect(await portsInUse([wanted(port)])).toEqual([]);
+});
+
+test('a port that was drawn is not drawn again, by whatever process, until its drawer ends', async () => {
+  const draws = `
+    import { freePorts } from ${JSON.stringify(new URL('./ports.ts', import.meta.url).href)};
+    console.log((await freePorts(600)).join(' '));
+    process.stdin.resume().on('end', () => process.exit());`;
+  const other = spawn(process.execPath, ['--input-type=module-typescript', '--eval', draws], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  let said = '';
+  for await (const text of other.stdout.setEncoding('utf8')) {
+    said += text;
+    if (said.endsWith('\n')) break;
+  }
+  const theirs = new Set(said.trim().split(' ').map(Number));
+  expect(theirs.size).toBe(600);
+  const ours = await freePorts(200);
+  expect(ours.filter((port) => theirs.has(port))).toEqual([]);
+  other.stdin.end();
+  await once(other, 'exit');
 });
 
 test('free ports are different, and below those that outgoing connections take', async () => {

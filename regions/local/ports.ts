@@ -5,7 +5,8 @@
  * ports instead of nine servers failing one by one.
  */
 import { randomInt } from 'node:crypto';
-import { createServer } from 'node:net';
+import { createSocket, type Socket } from 'node:dgram';
+import { createServer, isIPv6 } from 'node:net';
 import { holderOf, type PortHolder } from './port-holder.ts';
 
 export type PortUse = {
@@ -57,36 +58,63 @@ export function claimedTwice(wanted: readonly PortUse[]): [PortUse, PortUse][] {
 }
 
 /**
- * Ports that nobody listens on, for tests. Drawn at random so that test runs side by side rarely
- * draw the same; the rest of that race is for whoever loses it to report.
+ * Ports that nobody listens on, drawn at random. Who draws meanwhile, in this process or another,
+ * does not draw them too, although nobody listens yet or a server there was killed: they stay
+ * taken until this process ends.
  */
 export async function freePorts(count: number, host = '127.0.0.1'): Promise<number[]> {
-  const found = new Set<number>();
-  while (found.size < count) {
+  const found: number[] = [];
+  while (found.length < count) {
     const port = randomInt(FREE_PORT_MIN, FREE_PORT_MAX);
-    if (!found.has(port) && (await isFree(host, port))) found.add(port);
+    if (await take(host, [port])) found.push(port);
   }
-  return [...found];
+  return found;
 }
 
 /** As many free ones after each other, as `--base-port` wants them: the first of them. */
 export async function freePortsInARow(count: number, host = '127.0.0.1'): Promise<number> {
   for (;;) {
     const base = randomInt(FREE_PORT_MIN, FREE_PORT_MAX);
-    const row = Array.from({ length: count }, (_, i) => isFree(host, base + i));
-    if ((await Promise.all(row)).every((free) => free)) return base;
+    const row = Array.from({ length: count }, (_, i) => base + i);
+    if (await take(host, row)) return base;
   }
+}
+
+/** All of them or none. Who takes a port holds its UDP side, which nobody here has another use for. */
+async function take(host: string, ports: readonly number[]): Promise<boolean> {
+  const held = await Promise.all(ports.map((port) => hold(host, port)));
+  const ours = held.filter((socket) => socket !== undefined);
+  const all =
+    ours.length === ports.length &&
+    (await Promise.all(ports.map((port) => isFree(host, port)))).every(Boolean);
+  if (!all) for (const socket of ours) socket.close();
+  return all;
+}
+
+function hold(host: string, port: number): Promise<Socket | undefined> {
+  return new Promise((resolve, reject) => {
+    const socket = createSocket(isIPv6(host) ? 'udp6' : 'udp4');
+    socket.once('error', (error: NodeJS.ErrnoException) => {
+      if (isTaken(error)) socket.close(() => resolve(undefined));
+      else reject(error);
+    });
+    socket.bind({ address: host, port, exclusive: true }, () => resolve(socket.unref()));
+  });
 }
 
 function isFree(host: string, port: number): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const probe = createServer();
     probe.once('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'EADDRINUSE' || error.code === 'EACCES') resolve(false);
+      if (isTaken(error)) resolve(false);
       else reject(error);
     });
     probe.listen({ host, port, exclusive: true }, () => probe.close(() => resolve(true)));
   });
+}
+
+function isTaken({ code }: NodeJS.ErrnoException): boolean {
+  return code === 'EADDRINUSE' || code === 'EACCES';
 }
 
 function short({ command }: PortHolder): string {
