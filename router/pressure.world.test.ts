@@ -287,6 +287,8 @@ describe('ten times what an edge can bear', () => {
     try {
       const query = () =>
         domicile.call(edge.url, 'POST', `/users/${users.us}/query/${QUERY_MS}`, { agent });
+      // An edge that has served nobody yet does not know its pace.
+      await inTurn(5, query);
       const stream = start(10 * CAPACITY, query);
       const looks: { waiting: number; leaseMs: number }[] = [];
       const startedAtMs = performance.now();
