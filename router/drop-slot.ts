@@ -9,12 +9,12 @@ export async function dropSlot(sql: Sql, slot: string): Promise<boolean> {
   const [found] = await sql<{ pid: number | null }[]>`
     select active_pid as pid from pg_replication_slots where slot_name = ${slot}`;
   if (found === undefined) return true;
-  if (found.pid === null) {
-    await sql`
-      select pg_drop_replication_slot(slot_name) from pg_replication_slots
-      where slot_name = ${slot} and not active`;
-  } else {
+  if (found.pid !== null) {
     await sql`select pg_terminate_backend(${found.pid}::int)`;
+    return false;
   }
-  return false;
+  const dropped = await sql`
+    select pg_drop_replication_slot(slot_name) from pg_replication_slots
+    where slot_name = ${slot} and not active`;
+  return dropped.length > 0;
 }

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { placeKeptFor, publicationTo } from '../policies/desired-state.ts';
 import type { KeeperRecord } from '../policies/keeper/record.ts';
 import { freePorts } from '../regions/local/ports.ts';
+import { placeOf } from './keeper/feeds-for-tests.ts';
 import { keeperToken } from './password-names.ts';
 import { catalogueText } from './world.ts';
 import {
@@ -157,15 +158,7 @@ test('a switchover moves the primary while everything is well', async () => {
 test('a peer is sent back to where the new primary is, whatever the old one has confirmed there', async () => {
   const { primary: old, standbys } = await wellAgain();
   const [heir = ''] = standbys;
-  const placeAt = async (slot: string) => {
-    const [row] = await domicile.sql(
-      'asia-x',
-      (sql) => sql<{ at: string }[]>`
-        select (confirmed_flush_lsn - '0/0'::pg_lsn)::text as at
-        from pg_replication_slots where slot_name = ${slot}`,
-    );
-    return BigInt(row?.at ?? 0);
-  };
+  const placeAt = async (slot: string) => (await placeOf(domicile, 'asia-x', slot)).bytes;
   const user = newUser(COUNTRY_OF.asia);
   expect((await domicile.call('asia', 'POST', '/users', { body: user })).status).toBe(201);
   const named = (name: string, node: string) =>
@@ -201,12 +194,7 @@ test('a peer is sent back to where the new primary is, whatever the old one has 
     );
     return (await placeAt(publicationTo('eu'))) > (await placeAt(placeKeptFor('eu')));
   });
-  const [ended] = await domicile.sql(
-    'asia-x',
-    (sql) => sql`
-      select from pg_replication_slots where slot_name = ${publicationTo('eu')} and active`,
-  );
-  expect(ended).toBeUndefined();
+  expect((await placeOf(domicile, 'asia-x', publicationTo('eu'))).active).toBe(false);
   running?.kill('SIGCONT');
   await nextWrite();
   expect((await primary()).primary).toBe(heir);

@@ -98,7 +98,8 @@ export function keepWriting(
   };
 }
 
-function poolOf({ clusters }: TestDomicile, node: string): LeasePool {
+/** One connection of the superuser's. */
+export function poolOf({ clusters }: TestDomicile, node: string): LeasePool {
   return new LeasePool({
     endpoint: clusters.superuser(node),
     connectionsMax: 1,
@@ -134,6 +135,17 @@ export async function directoryOf({ sql }: TestDomicile, home: Where, node: stri
       select encode(key, 'hex') as key from domicile.directory where home = ${home} order by key`,
   );
   return rows.map(({ key }) => key);
+}
+
+/** How far the reader of a slot is believed to be, in bytes of its server's log, and whether it reads. */
+export async function placeOf({ sql }: TestDomicile, node: string, slot: string) {
+  const [row] = await sql(
+    node,
+    (sql) => sql<{ bytes: string; active: boolean }[]>`
+      select (confirmed_flush_lsn - '0/0'::pg_lsn)::text as bytes, active
+      from pg_replication_slots where slot_name = ${slot}`,
+  );
+  return { bytes: BigInt(row?.bytes ?? 0), active: row?.active };
 }
 
 /** Resolves when every peer shows a pulse of `home` that was written after this call. */

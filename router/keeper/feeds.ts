@@ -73,17 +73,16 @@ export async function followPrimary(site: FeedSite, options: FollowOptions): Pro
   if (region === undefined) throw new RangeError(`no region ${site.region}`);
   const until = performance.now() + (options.limitMs ?? FLOW_MS_MAX);
   const work = { ...options, until };
-  const peers = [...regions.values()].filter(({ id }) => id !== region.id);
   return Promise.all([
     ...region.airlocks.map(async (airlock) => ({
       from: region.id,
       to: airlock.name,
       state: await valued(() => lead(site, region, airlock, work)),
     })),
-    ...peers.map(async (peer) => ({
+    ...peersOf(site).map(async (peer) => ({
       from: airlockFor(peer, region.id).name,
       to: region.id,
-      state: await valued(() => takeSlot(site, region, peer, work)),
+      state: await valued(() => takeSlot(site, peer, work)),
     })),
   ]);
 }
@@ -245,12 +244,7 @@ async function beat(
  * Waits until a peer's airlock sends to the new primary. As long as it does not, whoever holds the
  * slot there is the old one. The peer's own login may end it: it is a connection of the same role.
  */
-async function takeSlot(
-  site: FeedSite,
-  region: Region,
-  peer: Region,
-  work: Work,
-): Promise<FeedState> {
+async function takeSlot(site: FeedSite, peer: Region, work: Work): Promise<FeedState> {
   const subscription = subscriptionFrom(peer.id);
   // A worker shows a time of receipt from its start on, and a position when something has come.
   const receives = async () => {
@@ -264,7 +258,7 @@ async function takeSlot(
     return row?.receives === true;
   };
   if (await receives()) return { kind: 'flows', changed: false };
-  const pool = poolAsPeer(site, region, peer);
+  const pool = poolAsPeer(site, peer);
   const holders = new Map<number, number>();
   let changed = false;
   let silence: string | undefined;
@@ -272,7 +266,7 @@ async function takeSlot(
     const flows = await until(work, async (): Promise<true | 'no_slot' | undefined> => {
       if (await receives()) return true;
       const looked = await valued(() =>
-        pool.run((sql) => holderOf(sql, publicationTo(region.id)), { timeoutMs: LOOK_MS_MAX }),
+        pool.run((sql) => holderOf(sql, publicationTo(site.region)), { timeoutMs: LOOK_MS_MAX }),
       );
       silence = typeof looked === 'object' ? looked.why : undefined;
       if (looked === 'no_slot') return 'no_slot';
@@ -285,9 +279,9 @@ async function takeSlot(
       return undefined;
     });
     if (flows === true) return { kind: 'flows', changed };
-    const airlock = airlockFor(peer, region.id).name;
+    const airlock = airlockFor(peer, site.region).name;
     if (flows === 'no_slot')
-      return refill(flows, `${airlock} keeps no place in its log for ${region.id}`);
+      return refill(flows, `${airlock} keeps no place in its log for ${site.region}`);
     return rests(
       silence === undefined
         ? `${airlock} sends nothing to ${work.primary}; the log of ${work.primary} says why`
@@ -298,10 +292,16 @@ async function takeSlot(
   }
 }
 
+/** @throws RangeError when the catalogue has no such region. */
+export function peersOf({ session, region }: FeedSite): Region[] {
+  const { regions } = session.operator.catalogue;
+  if (!regions.has(region)) throw new RangeError(`no region ${region}`);
+  return [...regions.values()].filter(({ id }) => id !== region);
+}
+
 /** The region's own login at a peer's airlock. */
 export function poolAsPeer(
-  { session: { operator } }: FeedSite,
-  { id }: Region,
+  { session: { operator }, region: id }: FeedSite,
   peer: Region,
 ): LeasePool {
   const airlock = airlockFor(peer, id);

@@ -12,7 +12,7 @@ import {
   subscriptionFrom,
   subscriptionHome,
 } from '../../policies/desired-state.ts';
-import { LeasePool, type Sql, verbatim } from '../../regions/postgres.ts';
+import { type Sql, verbatim } from '../../regions/postgres.ts';
 import { applyPolicy } from '../apply-plan.ts';
 import { openLocalWorld } from '../local-operator.ts';
 import { differences } from '../observe-world.ts';
@@ -36,6 +36,8 @@ import {
   keepWriting,
   type Load,
   peopleOf,
+  placeOf,
+  poolOf,
   pulseOf,
   pulsesArrive,
 } from './feeds-for-tests.ts';
@@ -151,13 +153,7 @@ async function signUp(sql: Sql, id: string): Promise<void> {
 
 /** A row that a primary has written and that nobody confirms. */
 async function writeUnconfirmed(id: string): Promise<void> {
-  const pool = new LeasePool({
-    endpoint: domicile.clusters.superuser(primaries.us),
-    connectionsMax: 1,
-    waitersMax: 1,
-    connectTimeoutMs: 2_000,
-    settings: {},
-  });
+  const pool = poolOf(domicile, primaries.us);
   const outcome = await pool.transaction((sql) => signUp(sql, id), { timeoutMs: 500 });
   await pool.close({ timeoutMs: 100 });
   expect(outcome.kind).toBe('unknown');
@@ -303,15 +299,7 @@ describe('a primary is frozen with a commit that nobody confirmed', () => {
 
 describe('a primary dies while what arrives from a peer waits for its standby', () => {
   /** How far the airlock of asia believes that us is sure to have everything. */
-  const confirmed = async (slot: string) => {
-    const [row] = await domicile.sql(
-      'asia-x',
-      (sql) => sql<{ bytes: string; active: boolean }[]>`
-        select (confirmed_flush_lsn - '0/0'::pg_lsn)::text as bytes, active
-        from pg_replication_slots where slot_name = ${slot}`,
-    );
-    return { bytes: BigInt(row?.bytes ?? 0), active: row?.active };
-  };
+  const confirmed = (slot: string) => placeOf(domicile, 'asia-x', slot);
   const signedUp = async () => {
     const user = newUser(COUNTRY_OF.asia);
     const answer = await domicile.call('asia', 'POST', '/users', { body: user });
@@ -320,13 +308,7 @@ describe('a primary dies while what arrives from a peer waits for its standby', 
   };
   /** So that the change is what waits, and not a pulse before it. */
   const withoutPulses = async (use: () => Promise<void>) => {
-    const pool = new LeasePool({
-      endpoint: domicile.clusters.superuser('asia-a'),
-      connectionsMax: 1,
-      waitersMax: 1,
-      connectTimeoutMs: 2_000,
-      settings: {},
-    });
+    const pool = poolOf(domicile, 'asia-a');
     const outcome = await pool.transaction(
       async (sql) => {
         await sql`select from domicile.pulses where region = 'asia' for update`;

@@ -10,10 +10,10 @@
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { placeKeptFor, publicationTo, subscriptionFrom } from '../../policies/desired-state.ts';
-import type { Region, RegionId } from '../../regions/catalogue.ts';
+import type { RegionId } from '../../regions/catalogue.ts';
 import { formatLsn, type Lsn, lsnFromPostgres } from '../../regions/position.ts';
 import type { LeasePool, Sql } from '../../regions/postgres.ts';
-import { poolAsPeer } from './feeds.ts';
+import { peersOf, poolAsPeer } from './feeds.ts';
 import { type FeedSite, valued } from './standby-slots.ts';
 
 export type TakenBack =
@@ -29,25 +29,20 @@ const LOOK_MS_MAX = 1_000;
 const TAKE_MS_MAX = 1_500;
 const LOOK_EVERY_MS = 10;
 
-type Place = { confirmed: Lsn; pid: number | null };
+type Place = { confirmed: Lsn; pid: number | null; lost: boolean };
 
 export class KeptPlaces {
   readonly #site: FeedSite;
-  readonly #peers: readonly { peer: Region; pool: LeasePool }[];
+  readonly #peers: readonly { peer: RegionId; pool: LeasePool }[];
   readonly #main: string;
   readonly #kept: string;
 
   constructor(site: FeedSite) {
-    const { regions } = site.session.operator.catalogue;
-    const region = regions.get(site.region);
-    if (region === undefined) throw new RangeError(`no region ${site.region}`);
     this.#site = site;
-    this.#main = publicationTo(region.id);
-    this.#kept = placeKeptFor(region.id);
+    this.#main = publicationTo(site.region);
+    this.#kept = placeKeptFor(site.region);
     // Kept open: a promotion waits for the answers, and a connection takes more journeys than they.
-    this.#peers = [...regions.values()]
-      .filter(({ id }) => id !== region.id)
-      .map((peer) => ({ peer, pool: poolAsPeer(site, region, peer) }));
+    this.#peers = peersOf(site).map((peer) => ({ peer: peer.id, pool: poolAsPeer(site, peer) }));
   }
 
   /** Moves the places up to what all of these nodes have. Who does not answer holds it back. Rejects for bugs only. */
@@ -55,15 +50,15 @@ export class KeptPlaces {
     const seen = await Promise.all(nodes.map((node) => this.#progress(node)));
     await Promise.all(
       this.#peers.map(async ({ peer, pool }) => {
-        let all: Lsn | undefined;
+        let to: Lsn | undefined;
         for (const progress of seen) {
-          const at = progress instanceof Map ? progress.get(peer.id) : undefined;
+          const at = progress instanceof Map ? progress.get(subscriptionFrom(peer)) : undefined;
           if (at === undefined) return;
-          if (all === undefined || at < all) all = at;
+          if (to === undefined || at < to) to = at;
         }
-        if (all === undefined) return;
-        const to = formatLsn(all);
-        await valued(() => pool.run((sql) => this.#moveUp(sql, to), { timeoutMs: LOOK_MS_MAX }));
+        if (to === undefined) return;
+        const all = to;
+        await valued(() => pool.run((sql) => this.#moveUp(sql, all), { timeoutMs: LOOK_MS_MAX }));
       }),
     );
   }
@@ -74,8 +69,10 @@ export class KeptPlaces {
     const untilMs = performance.now() + TAKE_MS_MAX;
     const taken = this.#peers.map(async ({ peer, pool }) => {
       const state: TakenBack =
-        progress instanceof Map ? await this.#take(pool, progress.get(peer.id), untilMs) : progress;
-      return [peer.id, state] as const;
+        progress instanceof Map
+          ? await this.#take(pool, progress.get(subscriptionFrom(peer)), untilMs)
+          : progress;
+      return [peer, state] as const;
     });
     return new Map(await Promise.all(taken));
   }
@@ -84,8 +81,8 @@ export class KeptPlaces {
     await Promise.all(this.#peers.map(({ pool }) => pool.close({ timeoutMs: LOOK_MS_MAX })));
   }
 
-  /** The end of the last transaction of each peer that a node has, in the log of the peer's airlock. */
-  async #progress(node: string): Promise<Map<RegionId, Lsn> | { kind: 'unknown'; why: string }> {
+  /** By subscription, the end of the last transaction that a node has, in the airlock's log. */
+  async #progress(node: string): Promise<Map<string, Lsn> | { kind: 'unknown'; why: string }> {
     const { session } = this.#site;
     return valued(async () => {
       const rows = await session.node(node).run(
@@ -96,31 +93,20 @@ export class KeptPlaces {
           where o.remote_lsn <> '0/0'`,
         { timeoutMs: LOOK_MS_MAX },
       );
-      const found = new Map(rows.map(({ subscription, at }) => [subscription, at]));
-      return new Map(
-        this.#peers.flatMap(({ peer: { id } }): [RegionId, Lsn][] => {
-          const at = found.get(subscriptionFrom(id));
-          return at === undefined ? [] : [[id, lsnFromPostgres(at)]];
-        }),
-      );
+      return new Map(rows.map(({ subscription, at }) => [subscription, lsnFromPostgres(at)]));
     });
   }
 
-  async #moveUp(sql: Sql, to: string): Promise<void> {
-    const rows = await sql<{ name: string; lost: boolean; behind: boolean }[]>`
-      select slot_name::text as name, wal_status = 'lost' as lost,
-        confirmed_flush_lsn < ${to}::pg_lsn as behind
-      from pg_replication_slots where slot_name in (${this.#main}, ${this.#kept})`;
-    const main = rows.find(({ name }) => name === this.#main);
-    const kept = rows.find(({ name }) => name === this.#kept);
+  async #moveUp(sql: Sql, to: Lsn): Promise<void> {
+    const { main, kept } = await this.#look(sql);
     // Where nobody reads any more it would hold the airlock's log back.
     const useless = main === undefined || kept?.lost === true;
     if (kept !== undefined && useless) await sql`select pg_drop_replication_slot(${this.#kept})`;
     if (main === undefined || main.lost) return;
     if (kept === undefined || kept.lost) {
       await sql`select pg_copy_logical_replication_slot(${this.#main}, ${this.#kept})`;
-    } else if (kept.behind) {
-      await sql`select pg_replication_slot_advance(${this.#kept}, ${to}::pg_lsn)`;
+    } else if (kept.confirmed < to) {
+      await sql`select pg_replication_slot_advance(${this.#kept}, ${formatLsn(to)}::pg_lsn)`;
     }
   }
 
@@ -128,7 +114,7 @@ export class KeptPlaces {
     // It has never been sent anything since its tables were copied.
     if (has === undefined) return { kind: 'as_it_was' };
     for (let left = LOOK_MS_MAX; ; left = untilMs - performance.now()) {
-      if (left <= 0) return { kind: 'unknown', why: 'somebody keeps its place' };
+      if (left <= 0) return unknown('somebody keeps its place');
       const timeoutMs = Math.min(LOOK_MS_MAX, left);
       const state = await valued(() => pool.run((sql) => this.#tryToTake(sql, has), { timeoutMs }));
       if (state !== undefined) return state;
@@ -138,17 +124,12 @@ export class KeptPlaces {
 
   /** Undefined when a reader has to go first. */
   async #tryToTake(sql: Sql, has: Lsn): Promise<TakenBack | undefined> {
-    const places = await this.#places(sql);
-    const [main, kept] = [places.get(this.#main), places.get(this.#kept)];
+    const { main, kept } = await this.#look(sql);
+    if (main?.lost === true) return unknown('its place is lost');
     if (main !== undefined && main.confirmed <= has) return { kind: 'as_it_was' };
-    if (kept === undefined || kept.confirmed > has) {
-      return {
-        kind: 'unknown',
-        why:
-          kept === undefined
-            ? 'no place is kept'
-            : `the place that is kept is at ${formatLsn(kept.confirmed)}, beyond ${formatLsn(has)}`,
-      };
+    if (kept === undefined || kept.lost) return unknown('no place is kept');
+    if (kept.confirmed > has) {
+      return unknown(`a place is kept at ${formatLsn(kept.confirmed)}, beyond ${formatLsn(has)}`);
     }
     if (main === undefined) {
       await sql`select pg_copy_logical_replication_slot(${this.#kept}, ${this.#main})`;
@@ -165,17 +146,24 @@ export class KeptPlaces {
     return { kind: 'taken_back', from: main.confirmed, to: kept.confirmed };
   }
 
-  async #places(sql: Sql): Promise<ReadonlyMap<string, Place>> {
-    const rows = await sql<{ name: string; confirmed: string; pid: number | null }[]>`
-      select slot_name::text as name, confirmed_flush_lsn::text as confirmed, active_pid as pid
+  async #look(sql: Sql): Promise<{ main: Place | undefined; kept: Place | undefined }> {
+    const rows = await sql<
+      { name: string; confirmed: string; pid: number | null; lost: boolean }[]
+    >`
+      select slot_name::text as name, confirmed_flush_lsn::text as confirmed, active_pid as pid,
+        wal_status = 'lost' as lost
       from pg_replication_slots
-      where slot_name in (${this.#main}, ${this.#kept}) and confirmed_flush_lsn is not null
-        and wal_status is distinct from 'lost'`;
-    return new Map(
-      rows.map(({ name, confirmed, pid }) => [
+      where slot_name in (${this.#main}, ${this.#kept}) and confirmed_flush_lsn is not null`;
+    const places = new Map(
+      rows.map(({ name, confirmed, ...place }) => [
         name,
-        { confirmed: lsnFromPostgres(confirmed), pid },
+        { ...place, confirmed: lsnFromPostgres(confirmed) },
       ]),
     );
+    return { main: places.get(this.#main), kept: places.get(this.#kept) };
   }
+}
+
+function unknown(why: string): TakenBack {
+  return { kind: 'unknown', why };
 }

@@ -13,7 +13,7 @@ import { placeKeptFor, publicationTo, subscriptionFrom } from '../../policies/de
 import type { Region, RegionId } from '../../regions/catalogue.ts';
 import { verbatim } from '../../regions/postgres.ts';
 import { dropSlot } from '../drop-slot.ts';
-import { poolAsPeer } from './feeds.ts';
+import { peersOf, poolAsPeer } from './feeds.ts';
 import { type FeedSite, LOOK_MS_MAX, valued } from './standby-slots.ts';
 
 export type EndedFeeds = {
@@ -29,12 +29,8 @@ const LOOK_EVERY_MS = 20;
 
 /** Takes the places away, whoever reads from them now. Calling it again is safe. Rejects for bugs only. */
 export async function endFeeds(site: FeedSite): Promise<EndedFeeds> {
-  const { regions } = site.session.operator.catalogue;
-  const region = regions.get(site.region);
-  if (region === undefined) throw new RangeError(`no region ${site.region}`);
-  const peers = [...regions.values()].filter(({ id }) => id !== region.id);
   const ended = await Promise.all(
-    peers.map(async (peer) => ({ peer: peer.id, end: await endFeed(site, region, peer) })),
+    peersOf(site).map(async (peer) => ({ peer: peer.id, end: await endFeed(site, peer) })),
   );
   return {
     anew: ended.flatMap(({ peer, end }) => (end.kind === 'ended' ? [peer] : [])),
@@ -59,10 +55,9 @@ export async function stopFeedsFrom(
 
 async function endFeed(
   site: FeedSite,
-  region: Region,
   peer: Region,
 ): Promise<{ kind: 'ended' } | { kind: 'unknown'; why: string }> {
-  const pool = poolAsPeer(site, region, peer);
+  const pool = poolAsPeer(site, peer);
   const untilMs = performance.now() + END_MS_MAX;
   try {
     for (;;) {
@@ -70,8 +65,8 @@ async function endFeed(
         pool.run(
           // The kept one first: nobody may begin anew from it.
           async (sql) =>
-            (await dropSlot(sql, placeKeptFor(region.id))) &&
-            (await dropSlot(sql, publicationTo(region.id))),
+            (await dropSlot(sql, placeKeptFor(site.region))) &&
+            (await dropSlot(sql, publicationTo(site.region))),
           { timeoutMs: LOOK_MS_MAX },
         ),
       );
