@@ -276,18 +276,16 @@ export class Breaking {
     before: Awaited<ReturnType<typeof probe>> | undefined,
   ): Promise<string | undefined> {
     const { kind } = fault;
-    const lateMs = kind === 'slow' ? 2 * (fault.latencyMs + (fault.jitterMs ?? 0)) : 0;
-    const ask = () => this.#probe(link, lateMs);
-    const first = await ask();
+    const { latencyMs = 0, jitterMs = 0 } = kind === 'slow' ? fault : {};
+    const ask = () => this.#probe(link, 2 * (latencyMs + jitterMs));
+    let after = await ask();
     // There and back, and no jitter makes up for that. Whoever says nothing is not slow.
-    const isSlow = (probed: typeof first) =>
-      fault.kind !== 'slow' ||
-      (probed?.kind === 'answered' && probed.ms >= 2 * (fault.latencyMs - (fault.jitterMs ?? 0)));
+    const isSlow = () => after?.kind === 'answered' && after.ms >= 2 * (latencyMs - jitterMs);
     // Another fault that begins on the same link lets what is on its way through at once.
-    const after = isSlow(first) ? first : await ask();
+    if (kind === 'slow' && !isSlow()) after = await ask();
     if (link === undefined || before === undefined || after === undefined) return undefined;
     const told = `${link.name}: ${before.says} before, ${after.says} now`;
-    if (fault.kind === 'slow') return isSlow(after) ? told : undefined;
+    if (kind === 'slow') return isSlow() ? told : undefined;
     // A small answer passes these as it is; whether anybody felt them is for the run to show.
     if (kind === 'narrow' || kind === 'limit' || kind === 'slice' || kind === 'reset') {
       const { toxics } = await this.#world.faults.proxy(link.name);
@@ -318,11 +316,10 @@ export class Breaking {
 
   async #kill(who: Place, startAgain: boolean): Promise<Broken> {
     const places = await this.#named(who);
-    const found = await Promise.all(
-      places.map(async (name) => ({ name, pids: await this.#world.pidsOf(name) })),
-    );
     // As in a power cut: nobody sees another one die, and does something about it.
-    for (const pid of found.flatMap(({ pids }) => pids)) signal(pid, 'SIGSTOP');
+    const found = await Promise.all(
+      places.map(async (name) => ({ name, pids: await this.#standStill(name) })),
+    );
     const killed = found
       .map(({ name, pids }) => ({ name, pids: pids.filter((pid) => signal(pid, 'SIGKILL')) }))
       .filter(({ pids }) => pids.length > 0);
@@ -489,26 +486,33 @@ export class Breaking {
 
   /** Answers with the processes that stand still now. */
   async #stop(name: string): Promise<number[]> {
-    let pids = await this.#world.pidsOf(name);
     const held = this.#stops.get(name) ?? 0;
     this.#stops.set(name, held + 1);
+    const sent = await this.#standStill(name, held > 0).catch((error: unknown) => {
+      this.#stops.set(name, (this.#stops.get(name) ?? 1) - 1);
+      throw error;
+    });
+    return sent.filter(isStopped);
+  }
+
+  /** Every process of it, unless it throws: then they go on, but for those that another fault holds. */
+  async #standStill(name: string, isHeld = (this.#stops.get(name) ?? 0) > 0): Promise<number[]> {
     const sent = new Set<number>();
     try {
       // What a server forks before it stands still is in the next list.
-      while (pids.length > 0) {
+      for (;;) {
+        const pids = (await this.#world.pidsOf(name)).filter((pid) => !sent.has(pid));
+        if (pids.length === 0) return [...sent];
         for (const pid of pids) {
           signal(pid, 'SIGSTOP');
           sent.add(pid);
         }
         await within(SIGNAL_MS_MAX, () => pids.every((pid) => isStopped(pid) || !isThere(pid)));
-        pids = (await this.#world.pidsOf(name)).filter((pid) => !sent.has(pid));
       }
     } catch (error) {
-      this.#stops.set(name, (this.#stops.get(name) ?? 1) - 1);
-      if (held === 0) for (const pid of sent) signal(pid, 'SIGCONT');
+      if (!isHeld) for (const pid of sent) signal(pid, 'SIGCONT');
       throw error;
     }
-    return [...sent].filter(isStopped);
   }
 
   async #go(name: string): Promise<void> {
