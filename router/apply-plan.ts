@@ -5,7 +5,6 @@
  * apply that was cut off is resumed by planning again from what there is. After the last step the
  * world is looked at once more, and only an empty plan counts as applied.
  */
-
 import { setTimeout as pause } from 'node:timers/promises';
 import type { ClusterName } from '../policies/cluster-state.ts';
 import { FEED_ROLE, peerRole } from '../policies/desired-state.ts';

@@ -5,7 +5,6 @@
  * objects included, and changes nothing. Expressions come back in PostgreSQL's own words; what is
  * wanted is put into the same words by letting the same server repeat it.
  */
-
 import {
   type ClusterState,
   type Column,

@@ -231,23 +231,25 @@ async function observeOne(
   const roles = [...wanted.values()].flatMap((thing) =>
     thing.kind === 'role' ? [thing.name] : [],
   );
-  const toolSlots = isPrivate
-    ? [...(region?.nodes ?? []).map(({ name }) => slotOfNode(name)), ARCHIVE_SLOT].map(
-        (name) => `physical ${name}`,
-      )
-    : [...catalogue.regions.keys()]
-        .filter((peer) => wanted.has(`slot ${publicationTo(peer)}`))
-        .map((peer) => `logical ${placeKeptFor(peer)}`);
+  const toolSlots = new Set(
+    isPrivate
+      ? [...(region?.nodes ?? []).map(({ name }) => slotOfNode(name)), ARCHIVE_SLOT].map(
+          (name) => `physical ${name}`,
+        )
+      : [...catalogue.regions.keys()]
+          .filter((peer) => wanted.has(`slot ${publicationTo(peer)}`))
+          .map((peer) => `logical ${placeKeptFor(peer)}`),
+  );
   const [{ state, pending }, ...further] = await Promise.all([
     session.on(cluster, (sql) =>
       observeCluster(sql, {
         kind: isPrivate ? 'private' : 'airlock',
         roles: new Set(roles),
-        toolSlots: new Set(toolSlots),
+        toolSlots,
       }),
     ),
     ...(isPrivate ? await session.replicasOf(cluster) : []).map((replica) =>
-      session.onReplica(replica, (sql) => slots(sql, new Set(toolSlots), replica)),
+      session.onReplica(replica, (sql) => slots(sql, toolSlots, replica)),
     ),
   ]);
   // One that does not answer keeps commits waiting, too; what it has is looked at the next time.

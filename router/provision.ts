@@ -5,7 +5,6 @@
  * mirrors travel: private primary to airlock to peers. Everything looks first and changes what is
  * missing, so it can be repeated after any interruption. It needs superusers; edges do not.
  */
-
 import { createHash } from 'node:crypto';
 import {
   FEED_ATTRIBUTES,
@@ -164,7 +163,7 @@ async function provisionSchemas(
   await Promise.all([
     session.on(id, async (sql) => {
       const told = (step: string) => detail(`${id}: ${step}`);
-      for (const role of roles) await ensureRole(sql, role, told);
+      await ensureRoles(sql, roles, told);
       await migrate(home, sql, filled(migrations, id), told);
       await keepSubjectKey(sql, key(subjectKeyName(id)), told);
       await migrate(home, sql, [inAppSchema(appSchema)], told);
@@ -172,11 +171,12 @@ async function provisionSchemas(
     ...airlocks.map(({ name, peers }) =>
       session.on(name, async (sql) => {
         const told = (step: string) => detail(`${name}: ${step}`);
-        for (const peer of peers) {
-          const secret = password(peerPassword(id, peer));
-          const role = { name: peerRole(peer), secret, attributes: PEER_ATTRIBUTES };
-          await ensureRole(sql, role, told);
-        }
+        const readers = peers.map((peer) => ({
+          name: peerRole(peer),
+          secret: password(peerPassword(id, peer)),
+          attributes: PEER_ATTRIBUTES,
+        }));
+        await ensureRoles(sql, readers, told);
         await migrate(superuser(name), sql, filled(airlockMigrations, id), told);
       }),
     ),
@@ -198,20 +198,25 @@ type Role = { name: string; secret: string; attributes: readonly string[] };
 
 type Told = (step: string) => void;
 
-async function ensureRole(sql: Sql, { name, secret, attributes }: Role, told: Told): Promise<void> {
-  const [kept] = await sql<{ verifier: string | null }[]>`
-    select rolpassword as verifier from pg_authid where rolname = ${name}`;
-  const found = (await rolesThere(sql)).find((role) => role.name === name);
-  if (
-    found !== undefined &&
-    attributesText(found.attributes) === attributesText(attributes) &&
-    isVerifierOf(secret, kept?.verifier ?? null)
-  ) {
-    return;
+async function ensureRoles(sql: Sql, wanted: readonly Role[], told: Told): Promise<void> {
+  const there = new Map((await rolesThere(sql)).map((role) => [role.name, role.attributes]));
+  const kept = await sql<{ name: string; verifier: string | null }[]>`
+    select rolname::text as name, rolpassword as verifier from pg_authid`;
+  const verifiers = new Map(kept.map(({ name, verifier }) => [name, verifier]));
+  for (const { name, secret, attributes } of wanted) {
+    const found = there.get(name);
+    const rights = attributesText(attributes);
+    if (
+      found !== undefined &&
+      attributesText(found) === rights &&
+      isVerifierOf(secret, verifiers.get(name) ?? null)
+    ) {
+      continue;
+    }
+    const verb = found === undefined ? 'create' : 'alter';
+    await sql(verbatim(`${verb} role ${name} ${rights} password '${secret}'`));
+    told(found === undefined ? `role ${name} is made` : `role ${name} has its rights and password`);
   }
-  const verb = found === undefined ? 'create' : 'alter';
-  await sql(verbatim(`${verb} role ${name} ${attributesText(attributes)} password '${secret}'`));
-  told(found === undefined ? `role ${name} is made` : `role ${name} has its rights and password`);
 }
 
 /** Runs each script once, in order, and refuses when one that has run reads differently now. */

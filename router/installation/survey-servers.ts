@@ -5,7 +5,6 @@
  * is said at once: who does not answer, what is too old or set too low, which roles and slots the
  * policy would take away because nobody has named them. Remarks are about what works, but worse.
  */
-
 import {
   FEED_ROLE,
   peerRole,
